@@ -1,0 +1,3 @@
+"""Bulkhead runs MCP servers that nobody has to trust."""
+
+__version__ = "0.1.0"

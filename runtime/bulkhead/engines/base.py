@@ -1,0 +1,155 @@
+"""The two protocols that an engine implements, and the values that cross them.
+
+An engine translates a whole Plan (hardening.py) to its dialect. What it cannot enforce it refuses with
+UnenforceableError before anything runs; it never warns and goes on. contract.py holds what every engine must pass.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterable, Mapping
+
+    from anyio.abc import ByteReceiveStream, ByteSendStream
+
+    from bulkhead.engines.hardening import Plan
+
+Cause = Literal["exited", "oom", "limit", "killed", "lost"]
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a sandbox ended.
+
+    cause: ``exited`` by itself, ``oom`` killed by the kernel for memory, ``limit`` stopped by us for the limit named in
+    ``limit``, ``killed`` by a signal or by stop(), ``lost`` with its engine. code: the exit status, None where unknown.
+    """
+
+    cause: Cause
+    code: int | None = None
+    limit: str = ""
+
+    def __str__(self) -> str:
+        return {"exited": f"exited {self.code}", "limit": self.limit}.get(self.cause, self.cause)
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a sandbox has used since its start: seconds, bytes and counts, from its cgroup.
+
+    pids_refused counts forks that the pids limit refused. full names the writable file systems without a free byte or
+    inode ("/tmp"); an engine that cannot look inside leaves it empty.
+    """
+
+    cpu_seconds: float = 0.0
+    throttled_seconds: float = 0.0
+    memory_bytes: int = 0
+    memory_peak_bytes: int = 0
+    pids: int = 0
+    pids_refused: int = 0
+    full: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class EngineInfo:
+    """What probe() found: lacks maps what cannot be enforced here to the reason."""
+
+    name: str
+    version: str
+    endpoint: str
+    rootless: bool = False
+    remote: bool = False
+    runtimes: tuple[str, ...] = ()
+    lacks: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxInfo:
+    """One sandbox of ours, running or left behind, as list() sees it."""
+
+    id: str
+    server: str
+    runner: str
+    image: str
+    started: float
+    running: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ImageInfo:
+    """One image of ours. digest is the content's ("sha256:..."), which is what a Plan runs."""
+
+    name: str
+    digest: str
+    size: int
+    created: float
+    labels: Mapping[str, str]
+
+
+class Sandbox(Protocol):
+    """The running container of one server for one session."""
+
+    id: str
+    stdin: ByteSendStream
+    stdout: ByteReceiveStream
+    stderr: ByteReceiveStream
+
+    async def wait(self) -> Exit:
+        """Returns once it has ended; may be awaited by several tasks, and again."""
+
+    async def stop(self, grace: float, *, limit: str = "") -> None:
+        """SIGTERM, grace seconds, SIGKILL, and gone. With limit, wait() says Exit("limit", limit=...)."""
+
+    async def freeze(self) -> None: ...
+
+    async def thaw(self) -> None: ...
+
+    async def usage(self) -> Usage: ...
+
+
+class ImageStore(Protocol):
+    """The engine's images. A reference is a name of ours or a digest."""
+
+    async def find(self, reference: str) -> ImageInfo | None: ...
+
+    async def pull(self, reference: str) -> ImageInfo:
+        """From a registry, by digest only."""
+
+    async def load(self, name: str, root: AsyncIterable[bytes], labels: Mapping[str, str]) -> ImageInfo:
+        """An image of one layer from a root file system's tar; labels are the only configuration that it has."""
+
+    async def export(self, reference: str) -> AsyncIterable[bytes]:
+        """An image's root file system as a tar."""
+
+    async def commit(self, sandbox: Sandbox, name: str, labels: Mapping[str, str]) -> ImageInfo:
+        """A stopped or running sandbox's file system as an image; labels are the only configuration that it has."""
+
+    async def list(self) -> list[ImageInfo]:
+        """Ours only."""
+
+    async def remove(self, reference: str) -> None: ...
+
+
+class Engine(Protocol):
+    """What starts sandboxes."""
+
+    images: ImageStore
+
+    async def probe(self) -> EngineInfo:
+        """What it can enforce here, and what it cannot. Raises EngineError when it does not answer."""
+
+    async def start(self, plan: Plan) -> Sandbox:
+        """A running sandbox with its stdio attached; on any failure nothing is left behind."""
+
+    async def list(self) -> list[SandboxInfo]:
+        """Ours only: of this state folder, whichever runner started them."""
+
+    async def remove(self, sandbox_id: str) -> None:
+        """Kills and removes one of ours; no error if it is gone already."""
+
+    async def reap(self) -> list[str]:
+        """Removes what dead runners left, and returns the ids; never touches somebody else's."""
+
+    async def close(self) -> None: ...

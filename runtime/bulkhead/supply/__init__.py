@@ -1,0 +1,1 @@
+"""Images: what a server is made of, built once and named by content."""
