@@ -106,3 +106,10 @@ class IntegrityError(BulkheadError):
 
     exit_code = 8
     reason = "pin"
+
+
+class ProtocolError(BulkheadError):
+    """A frame that is no message, where an answer was due."""
+
+    exit_code = 5
+    reason = "malformed"

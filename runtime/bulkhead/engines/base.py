@@ -39,8 +39,9 @@ class Exit:
 class Usage:
     """What a sandbox has used since its start: seconds, bytes and counts, from its cgroup.
 
-    pids_refused counts forks that the pids limit refused. full names the writable file systems without a free byte or
-    inode ("/tmp"); an engine that cannot look inside leaves it empty.
+    pids_refused counts forks that the pids limit refused, oom_kills processes that the kernel killed for memory. full
+    names the writable file systems without a free byte or inode ("/tmp"); an engine that cannot look inside leaves it
+    empty. A sandbox that has ended keeps its last values.
     """
 
     cpu_seconds: float = 0.0
@@ -49,6 +50,7 @@ class Usage:
     memory_peak_bytes: int = 0
     pids: int = 0
     pids_refused: int = 0
+    oom_kills: int = 0
     full: tuple[str, ...] = ()
 
 
@@ -143,9 +145,6 @@ class Engine(Protocol):
     async def start(self, plan: Plan) -> Sandbox:
         """A running sandbox with its stdio attached; on any failure nothing is left behind."""
 
-    async def list(self) -> list[SandboxInfo]:
-        """Ours only: of this state folder, whichever runner started them."""
-
     async def remove(self, sandbox_id: str) -> None:
         """Kills and removes one of ours; no error if it is gone already."""
 
@@ -153,3 +152,6 @@ class Engine(Protocol):
         """Removes what dead runners left, and returns the ids; never touches somebody else's."""
 
     async def close(self) -> None: ...
+
+    async def list(self) -> list[SandboxInfo]:
+        """Ours only: of this state folder, whichever runner started them."""

@@ -14,14 +14,16 @@ import re
 from typing import TYPE_CHECKING, Any, NamedTuple, NoReturn, TypeAlias
 
 if TYPE_CHECKING:
-
     from bulkhead.errors import BulkheadError
 
 MAX_DEPTH = 128
+# Python spends up to 64 bytes on a value of two characters: 16 MiB of "[]," would become 350 MiB.
+MAX_VALUES = 1_000_000
 
 Id: TypeAlias = str | int
 _ENVELOPE = frozenset({"jsonrpc", "id", "method", "params", "result", "error"})
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
 _ID = re.compile(rb'"id"\s*:\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,}\]]+))')
 
 
@@ -108,6 +110,8 @@ def _id(value: object) -> Id:
 
 
 def _decode(frame: bytes) -> Any:
+    if _commas(frame) > MAX_VALUES and _commas(_STRING.sub(b"", frame)) > MAX_VALUES:
+        raise Malformed(f"more than {MAX_VALUES} values")
     try:
         body = json.loads(
             frame.decode("utf-8"), object_pairs_hook=_object, parse_float=_float, parse_constant=_constant
@@ -123,6 +127,10 @@ def _decode(frame: bytes) -> Any:
     if _SURROGATE.search(frame):
         _refuse_lone_surrogates(body)
     return body
+
+
+def _commas(frame: bytes) -> int:
+    return frame.count(b",") + frame.count(b"[") + frame.count(b"{")
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -174,8 +182,19 @@ def suspects(*parts: bytes) -> list[str]:
     """The ids that a frame which is no message may have meant to answer, as text: "2" for 2, "2" and 2.0."""
     if any(b'"method"' in part for part in parts):
         return []
-    found = (plain or quoted for part in parts for quoted, plain in _ID.findall(part))
+    found = (quoted or plain for part in parts for quoted, plain in _ID.findall(part))
     return [text.decode("utf-8", "replace").removesuffix(".0") for text in found]
+
+
+def first_id(head: bytes) -> Id | None:
+    """The id of a request of which only the beginning was kept; None where it cannot be told."""
+    match = _ID.search(head)
+    if match is None:
+        return None
+    quoted, plain = match.groups()
+    if plain is None:
+        return str(quoted, "utf-8", "replace")
+    return int(plain) if plain.lstrip(b"-").isdigit() and len(plain) < 20 else None
 
 
 def failure(request_id: Id | None, error: BulkheadError) -> bytes:

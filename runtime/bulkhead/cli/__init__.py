@@ -1,0 +1,75 @@
+"""The command line: one command a file. A command fills a spec, calls what does the work, and prints.
+
+Only the module of the command that is asked for is imported, because a host waits for `run` at every start. Errors
+leave here, as three lines at most: what happened, why, and what to do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from bulkhead import __version__
+from bulkhead.errors import BulkheadError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import NoReturn
+
+# Each module has add_parser(commands), and its parser's `run` default takes the arguments and returns the exit code.
+MODULES = {
+    "run": "run",
+    "call": "call",
+    "tools": "call",
+    "ps": "sandboxes",
+    "stop": "sandboxes",
+    "kill": "sandboxes",
+    "gc": "sandboxes",
+    "images": "images",
+    "profile": "profile",
+    "trace": "trace",
+    "doctor": "doctor",
+    "engine": "engine",
+}
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(message, hint=f"see `{self.prog} --help`")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command; returns its exit code (INTERFACE: 0 done, 1 tool error, 2 usage ... 130 interrupted)."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        args = _parser(arguments).parse_args(arguments)
+        return int(args.run(args))
+    except BulkheadError as error:
+        tell(error)
+        return error.exit_code
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # `bulkhead ps | head`: nobody reads on, which is no error; stderr's flush at exit would fail again.
+        sys.stdout = None  # type: ignore[assignment]
+        return 0
+
+
+def tell(error: BulkheadError) -> None:
+    """What happened, why, and what to do, at stderr."""
+    print(f"bulkhead: {error.what}", file=sys.stderr)
+    for label, text in (("why", error.why), ("do", error.hint)):
+        if text:
+            print(f"  {label + ':':<5}{text}", file=sys.stderr)
+
+
+def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    parser = _Parser(prog="bulkhead", description="Runs MCP servers that nobody has to trust.", allow_abbrev=False)
+    parser.add_argument("--version", action="version", version=f"bulkhead {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
+    asked = MODULES.get(arguments[0]) if arguments else None
+    for module in dict.fromkeys(MODULES.values()) if asked is None else [asked]:
+        import_module(f"bulkhead.cli.{module}").add_parser(commands)
+    return parser

@@ -1,0 +1,534 @@
+"""ONE session's pumps: what a host says goes to its sandbox, what the sandbox says comes back. Read this first.
+
+    host -> frame -> message -> guards -> span opens -> sandbox
+    sandbox -> frame -> message -> guards -> host -> span closes, with what the call used
+
+Rules: the bytes that came are the bytes that are forwarded. Every request that a host makes is answered once: by the
+server, or by an error that names the cause. A frame that is no message is dropped and told; where it meant to answer a
+live request, that request fails at once. A sandbox that reaches a limit is stopped, every request in flight is told
+which limit, and the next request starts a new sandbox, at most MAX_RESTARTS times a minute; a legacy server is given
+the host's own handshake again. The session ends by cancelling its task group, whoever sees the end first.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import anyio
+
+from bulkhead.engines.base import Exit, Usage
+from bulkhead.errors import BulkheadError, LimitError, ProtocolError, StartError
+from bulkhead.policy import chain
+from bulkhead.policy.verdict import Context, Deny
+from bulkhead.wire import messages
+from bulkhead.wire.frames import Overlong, Splitter
+from bulkhead.wire.messages import Answer, Malformed, Notification, Request
+from bulkhead.wire.session import LASTING, OWN_PREFIX, Session
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from anyio.abc import ByteReceiveStream, ByteSendStream, TaskGroup
+
+    from bulkhead.engines.base import Sandbox
+    from bulkhead.serverlog import ServerLog
+    from bulkhead.spec import ServerSpec
+    from bulkhead.telemetry import Call, Telemetry
+
+MAX_RESTARTS = 3
+# Hosts give the runner about 2 s between the end of stdin and SIGKILL; removing a container takes 0.2 of them.
+LEAVE = 1.0
+GRACE = 0.3
+_BUSY_TICK = 0.25
+_IDLE_TICK = 1.0
+_MAX_TOLD = 10
+_GONE = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
+
+
+@dataclass(slots=True)
+class Pending:
+    """A request without an answer: who waits, since when and until when, and what it has cost so far."""
+
+    request: Request
+    trace: Call
+    context: Context
+    deadline: float = math.inf
+    before: Usage | None = None
+
+
+@dataclass(slots=True)
+class Replay:
+    """The handshake that a restarted server is given: done once it answered or ended."""
+
+    done: anyio.Event = field(default_factory=anyio.Event)
+    answer: Answer | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What `ps` shows of a session: written by the runner when it changes, never for a call."""
+
+    sandbox: str = ""
+    starts: int = 0
+    last_end: str = ""
+
+
+class Relay:
+    """One host session. launch starts a fresh sandbox; say prints a line for the person at stderr."""
+
+    def __init__(
+        self,
+        spec: ServerSpec,
+        host: tuple[ByteReceiveStream, ByteSendStream],
+        launch: Callable[[], Awaitable[Sandbox]],
+        *,
+        telemetry: Telemetry,
+        log: ServerLog,
+        say: Callable[[str], None],
+        publish: Callable[[Status], None] = lambda _: None,
+    ) -> None:
+        self._spec = spec
+        self._host_in, self._host_out = host
+        self._launch = launch
+        self._telemetry = telemetry
+        self._log = log
+        self._say = say
+        self._publish = publish
+
+        self._session: Session[Pending] = Session()
+        self._status = Status()
+        self._sandbox: Sandbox | None = None
+        self._usage = Usage()
+        self._answered = False  # by any sandbox of this session
+        self._spoken = False  # by the sandbox that runs now
+        self._shaken = False
+        self._replay: Replay | None = None
+        self._starts: deque[float] = deque()
+        self._calls: deque[float] = deque()
+        self._told = 0
+        self._leaving = False
+        self._last_error: BulkheadError | None = None
+        self._starting = anyio.Lock()
+        self._host_lock = anyio.Lock()
+        self._tasks: TaskGroup
+
+    async def run(self, stop: anyio.Event | None = None) -> BulkheadError | None:
+        """Until the host closes its side, or stop is set. Returns why the server never answered, if it never did."""
+        async with anyio.create_task_group() as tasks:
+            self._tasks = tasks
+            tasks.start_soon(self._start_early)
+            tasks.start_soon(self._watch)
+            if stop is not None:
+                tasks.start_soon(self._leave_on, stop)
+            await self._pump_host()
+            await self._leave()
+        await self._stop_sandbox()
+        return None if self._answered else self._last_error
+
+    # From the host
+
+    async def _pump_host(self) -> None:
+        splitter = Splitter(self._spec.limits.message)
+        while True:
+            try:
+                data = await self._host_in.receive()
+            except _GONE:
+                return
+            for line in splitter.feed(data):
+                await self._from_host(line)
+
+    async def _from_host(self, line: bytes | Overlong) -> None:
+        try:
+            if isinstance(line, Overlong):
+                raise Malformed(f"{line.size} bytes, the limit is {self._spec.limits.message}")
+            message = messages.parse(line)
+            if isinstance(message, Request):
+                await self._request(message)
+            elif isinstance(message, Notification):
+                await self._host_notification(message)
+            else:
+                await self._host_answer(message)
+        except Malformed as error:
+            why = f"the host's frame is {error}"
+            reason, request_id = "malformed", None
+            if isinstance(line, Overlong):
+                reason, request_id = "message", messages.first_id(line.head)
+            await self._to_host(messages.failure(request_id, ProtocolError("frame refused", why=why, reason=reason)))
+
+    async def _request(self, request: Request) -> None:
+        if type(request.id) is str and request.id.startswith(OWN_PREFIX):
+            raise Malformed(f"using an id that starts with {OWN_PREFIX!r}")
+        entry = self._open(request)
+        self._session.host.ask(request, entry)
+        self._session.note(request)
+        verdict = chain.judge(chain.REQUEST, request, entry.context)
+        try:
+            if isinstance(verdict, Deny):
+                entry.trace.set("bulkhead.decision", "deny")
+                raise verdict.error
+            if request.method == "tools/call":
+                self._calls.append(time.monotonic())
+            sandbox = self._sandbox or await self._revived(request)
+            await self._forward(entry, sandbox)
+        except BulkheadError as error:
+            if self._session.host.pending.pop(request.id, None) is not None:
+                await self._fail(entry, error)
+
+    def _open(self, request: Request) -> Pending:
+        params = request.params
+        name = params.get("name")
+        name = name if type(name) is str else ""
+        parent = messages.meta(params).get("traceparent")
+        uri = params.get("uri")
+        trace = self._telemetry.begin(
+            request.method,
+            request_id=request.id,
+            name=name,
+            uri=uri if type(uri) is str else "",
+            parent=parent if type(parent) is str else None,
+        )
+        trace.set("bulkhead.bytes.in", len(request.raw))
+        return Pending(request, trace, self._context(request.method, name))
+
+    def _context(self, method: str, tool: str) -> Context:
+        if method != "tools/call":
+            return Context(self._spec, method)
+        minute_ago = time.monotonic() - 60
+        while self._calls and self._calls[0] < minute_ago:
+            self._calls.popleft()
+        in_flight = sum(entry.context.method == "tools/call" for entry in self._session.host.pending.values())
+        return Context(self._spec, method, tool, len(self._calls), in_flight)
+
+    async def _forward(self, entry: Pending, sandbox: Sandbox) -> None:
+        request, limits = entry.request, self._spec.limits
+        if request.method not in LASTING:
+            entry.deadline = time.monotonic() + (limits.call if self._spoken else limits.start)
+        entry.trace.sent()
+        await self._to_sandbox(sandbox, messages.with_context(request, entry.trace.traceparent))
+        entry.before = await sandbox.usage()
+
+    async def _host_notification(self, note: Notification) -> None:
+        self._session.note(note)
+        sandbox = self._sandbox
+        cancelled = self._session.host.cancel(note) if note.method == "notifications/cancelled" else None
+        if cancelled is not None:
+            cancelled.trace.end("cancelled")
+        trace = self._telemetry.begin(note.method, request_id=None)
+        trace.sent()
+        if sandbox is not None:
+            await self._to_sandbox(sandbox, messages.with_context(note, trace.traceparent))
+        trace.end("" if sandbox is not None else "exited")
+
+    async def _host_answer(self, answer: Answer) -> None:
+        entry = self._session.server.answer(answer)
+        if entry is not None and self._sandbox is not None:
+            entry.trace.answered()
+            await self._to_sandbox(self._sandbox, answer.raw)
+            entry.trace.end(_error_type(answer))
+
+    # From the sandbox
+
+    async def _pump_sandbox(self, sandbox: Sandbox) -> None:
+        splitter = Splitter(self._spec.limits.message)
+        try:
+            while True:
+                data = await sandbox.stdout.receive()
+                for line in splitter.feed(data):
+                    await self._from_server(line)
+        except _GONE:
+            pass
+        if (rest := splitter.end()) is not None:
+            await self._from_server(rest)
+        # Closed output and a living process: nothing can come from it any more.
+        with anyio.move_on_after(LEAVE):
+            await sandbox.wait()
+        await sandbox.stop(0)
+        await self._ended(sandbox, await sandbox.wait())
+
+    async def _drain_stderr(self, sandbox: Sandbox) -> None:
+        try:
+            while True:
+                self._log.write(await sandbox.stderr.receive())
+        except _GONE:
+            return
+
+    async def _from_server(self, line: bytes | Overlong) -> None:
+        if isinstance(line, Overlong):
+            why = f"a line of {line.size} bytes, the limit is {self._spec.limits.message}"
+            await self._fault(why, messages.suspects(line.head, line.tail), "message")
+            return
+        try:
+            message = messages.parse(line)
+        except Malformed as error:
+            if (rest := messages.salvage(line)) is not None and not line.startswith(b"{"):
+                await self._fault("text before a message", [], "malformed")
+                await self._from_server(rest)
+            else:
+                await self._fault(f"a line that is {error}", messages.suspects(line[:1024], line[-1024:]), "malformed")
+            return
+        try:
+            await self._server_message(message)
+        except Malformed as error:
+            await self._fault(str(error), [str(message.id)] if isinstance(message, Answer) else [], "malformed")
+
+    async def _server_message(self, message: messages.Message) -> None:
+        if isinstance(message, Answer):
+            await self._server_answer(message)
+        elif isinstance(message, Request):
+            entry = Pending(
+                message,
+                self._telemetry.begin(message.method, request_id=message.id, from_host=False),
+                Context(self._spec, message.method),
+            )
+            self._session.server.ask(message, entry)
+            entry.trace.sent()
+            await self._to_host(message.raw)
+        else:
+            if message.method == "notifications/cancelled":
+                self._session.server.cancel(message)
+            await self._to_host(message.raw)
+
+    async def _server_answer(self, answer: Answer) -> None:
+        if type(answer.id) is str and answer.id.startswith(OWN_PREFIX) and self._replay is not None:
+            self._replay.answer = answer
+            self._replay.done.set()
+            return
+        entry = self._session.host.answer(answer)
+        if entry is None:
+            return
+        entry.trace.answered()
+        self._answered = self._spoken = True
+        if entry.request.method == "initialize" and answer.result is not None:
+            self._shaken = True
+        verdict = chain.judge(chain.RESULT, answer, entry.context)
+        if isinstance(verdict, Deny):
+            entry.trace.set("bulkhead.decision", "deny")
+            await self._fail(entry, verdict.error)
+            return
+        entry.trace.set("bulkhead.bytes.out", len(answer.raw))
+        await self._to_host(answer.raw)
+        await self._measure(entry)
+        entry.trace.end(_error_type(answer))
+
+    async def _fault(self, why: str, suspects: Sequence[str], reason: str) -> None:
+        """A frame of the server's is dropped: told once in a while, and the request that it meant to answer fails."""
+        self._told += 1
+        if self._told <= _MAX_TOLD:
+            last = " (no more of these are told)" if self._told == _MAX_TOLD else ""
+            self._say(f"{self._spec.name}: dropped from the server's output: {why}{last}")
+        request_id = self._session.host.matching(suspects)
+        if request_id is None:
+            return
+        entry = self._session.host.pending.pop(request_id)
+        kind = LimitError if reason == "message" else ProtocolError
+        what = "the server's answer was refused"
+        await self._fail(entry, kind(what, why=why, hint="report it to the server's author", reason=reason))
+
+    # Life and death of sandboxes
+
+    async def _start_early(self) -> None:
+        """The container comes up while the host's first frame is on its way."""
+        try:
+            await self._revived(None)
+        except BulkheadError:
+            # Requests that come in are told why; the runner ends once the host had time to ask.
+            await anyio.sleep(2 * LEAVE)
+            self._tasks.cancel_scope.cancel()
+
+    async def _revived(self, request: Request | None) -> Sandbox:
+        """The living sandbox, started if there is none. Raises BulkheadError, told once."""
+        async with self._starting:
+            if self._sandbox is None:
+                try:
+                    await self._start(request)
+                except BulkheadError as error:
+                    self._last_error = error
+                    raise
+        if self._sandbox is None:
+            raise self._last_error or StartError("the server ended while it was starting")
+        return self._sandbox
+
+    async def _start(self, request: Request | None) -> None:
+        now = time.monotonic()
+        while self._starts and self._starts[0] < now - 60:
+            self._starts.popleft()
+        if len(self._starts) > MAX_RESTARTS:
+            why = f"{MAX_RESTARTS} restarts in the last minute; last: {self._status.last_end}"
+            hint = f"see `bulkhead trace {self._spec.name}` and wait a minute"
+            raise LimitError("the server is not started again", why=why, hint=hint, reason="restarts")
+        self._starts.append(now)
+        sandbox = await self._launch()
+        self._sandbox, self._usage, self._spoken = sandbox, Usage(), False
+        self._status = replace(self._status, sandbox=sandbox.id, starts=self._status.starts + 1)
+        self._publish(self._status)
+        self._tasks.start_soon(self._drain_stderr, sandbox)
+        self._tasks.start_soon(self._pump_sandbox, sandbox)
+        if self._status.starts > 1:
+            self._say(f"{self._spec.name}: started again after: {self._status.last_end}")
+            await self._shake_again(sandbox, request)
+
+    async def _shake_again(self, sandbox: Sandbox, request: Request | None) -> None:
+        """Gives a legacy server the handshake that the one before it had."""
+        initialize = self._session.initialize
+        if not self._shaken or initialize is None or (request is not None and request.method == "initialize"):
+            return
+        self._replay = replay = Replay()
+        await self._to_sandbox(sandbox, messages.with_id(initialize, f"{OWN_PREFIX}initialize"))
+        with anyio.move_on_after(self._spec.limits.start):
+            await replay.done.wait()
+        self._replay = None
+        if not replay.done.is_set():
+            await sandbox.stop(0, limit="timeout")
+            raise LimitError("the server did not start again in time", hint="raise limits.start", reason="timeout")
+        if replay.answer is None or replay.answer.error is not None:
+            await sandbox.stop(0)
+            raise StartError("the server did not take its handshake again", why=str(replay.answer), reason="exited")
+        self._spoken = True
+        if self._session.initialized is not None:
+            await self._to_sandbox(sandbox, self._session.initialized.raw)
+
+    async def _ended(self, sandbox: Sandbox, end: Exit) -> None:
+        self._status = replace(self._status, sandbox="", last_end=str(end))
+        self._publish(self._status)
+        if self._sandbox is sandbox:
+            self._sandbox = None
+        error = self._obituary(end)
+        if self._session.host.pending or not self._leaving:
+            self._last_error = error
+        if self._replay is not None:
+            self._replay.done.set()
+        pending = list(self._session.host.pending.values())
+        self._session.host.pending.clear()
+        for entry in pending:
+            await self._fail(entry, error)
+        for request_id in list(self._session.server.pending):
+            params = {"requestId": request_id, "reason": f"the server ended: {end}"}
+            await self._to_host(messages.notification("notifications/cancelled", params))
+            self._session.server.pending.pop(request_id).trace.end(end.cause)
+
+    def _obituary(self, end: Exit) -> BulkheadError:
+        """Why the requests in flight fail."""
+        name, limits = self._spec.name, self._spec.limits
+        again = "the next request starts it again"
+        said = " | ".join(self._log.last(3))
+        match end.cause:
+            case "oom":
+                return _limit("oom", f"{name} used more than its {limits.memory >> 20} MiB of memory", "memory")
+            case "limit" if end.limit in _WHY:
+                why, key = _WHY[end.limit]
+                if end.limit == "timeout" and not self._answered:
+                    why, key = "no answer came before its start deadline", "start"
+                return _limit(end.limit, f"{name}: {why}{self._throttled()}", key)
+            case "exited":
+                why = f"{name} exited {end.code}" + (f"; its last words: {said}" if said else "")
+                return StartError("the server ended", why=why, hint=again, reason="exited")
+            case _:
+                return StartError("the server is gone", why=f"{name}: {end}", hint=again, reason="lost")
+
+    def _throttled(self) -> str:
+        seconds = self._usage.throttled_seconds
+        return f" (it was held back {seconds:.1f} s at its {self._spec.limits.cpus:g} cpus)" if seconds > 1 else ""
+
+    # Deadlines and limits
+
+    async def _watch(self) -> None:
+        while True:
+            await anyio.sleep(_BUSY_TICK if self._session.host.pending else _IDLE_TICK)
+            sandbox = self._sandbox
+            if sandbox is None:
+                continue
+            limit = self._overdue() or self._reached(await sandbox.usage())
+            if limit:
+                await sandbox.stop(0, limit=limit)
+
+    def _overdue(self) -> str:
+        now = time.monotonic()
+        return "timeout" if any(entry.deadline < now for entry in self._session.host.pending.values()) else ""
+
+    def _reached(self, usage: Usage) -> str:
+        self._usage = usage
+        if usage.oom_kills:
+            return "oom"
+        if usage.pids_refused:
+            return "pids"
+        return "tmp" if usage.full else ""
+
+    async def _measure(self, entry: Pending) -> None:
+        """What the call used, onto its span; after the answer has gone to the host."""
+        if entry.before is None or self._sandbox is None:
+            return
+        usage, trace = await self._sandbox.usage(), entry.trace
+        self._usage = usage
+        trace.set("bulkhead.cpu.seconds", round(usage.cpu_seconds - entry.before.cpu_seconds, 6))
+        trace.set("bulkhead.memory.peak_bytes", usage.memory_peak_bytes)
+        if throttled := usage.throttled_seconds - entry.before.throttled_seconds:
+            trace.set("bulkhead.cpu.throttled_seconds", round(throttled, 6))
+        if limit := self._reached(usage):
+            trace.set("bulkhead.limit", limit)
+
+    # The ends
+
+    async def _leave_on(self, stop: anyio.Event) -> None:
+        await stop.wait()
+        await self._leave()
+
+    async def _leave(self) -> None:
+        """The host is done: the server gets the end of its input, and a moment to finish what it was asked."""
+        self._leaving = True
+        if self._sandbox is not None:
+            await self._sandbox.stdin.aclose()
+            with anyio.move_on_after(LEAVE):
+                await self._sandbox.wait()
+        self._tasks.cancel_scope.cancel()
+
+    async def _stop_sandbox(self) -> None:
+        sandbox, self._sandbox = self._sandbox, None
+        for entry in self._session.host.pending.values():
+            entry.trace.end("cancelled")
+        if sandbox is not None:
+            with anyio.CancelScope(shield=True):
+                await sandbox.stop(GRACE)
+
+    async def _fail(self, entry: Pending, error: BulkheadError) -> None:
+        if isinstance(error, LimitError):
+            entry.trace.set("bulkhead.limit", error.reason)
+        entry.trace.end(error.reason)
+        await self._to_host(messages.failure(entry.request.id, error))
+
+    async def _to_host(self, frame: bytes) -> None:
+        async with self._host_lock:
+            try:
+                await self._host_out.send(frame + b"\n")
+            except _GONE:
+                self._tasks.cancel_scope.cancel()
+
+    async def _to_sandbox(self, sandbox: Sandbox, frame: bytes) -> None:
+        """A sandbox that is gone is no error here: _ended answers for it."""
+        try:
+            await sandbox.stdin.send(frame + b"\n")
+        except _GONE:
+            return
+
+
+# Why a limit stopped the sandbox, and the profile's key that raises it.
+_WHY = {
+    "oom": ("a process of it was killed for memory", "memory"),
+    "pids": ("it wanted more processes than it may have", "pids"),
+    "tmp": ("its /tmp or home is full", "tmp"),
+    "timeout": ("a call ran over its deadline", "call"),
+}
+
+
+def _limit(reason: str, why: str, key: str) -> LimitError:
+    hint = f"raise limits.{key} in the profile if this is what the server needs; the next request starts it again"
+    return LimitError(f"limit reached: {reason}", why=why, hint=hint, reason=reason)
+
+
+def _error_type(answer: Answer) -> str:
+    if answer.error is not None:
+        return str(answer.error["code"])
+    return "tool_error" if answer.result is not None and answer.result.get("isError") is True else ""
