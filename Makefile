@@ -1,0 +1,53 @@
+# `make` alone shows what there is. Every target may be run again: what is done already is not done twice.
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help venv engine images demo test check bench clean
+
+help: ## show this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+venv: .venv/installed ## a virtual environment with the package in it
+
+.venv/installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo 'Python 3.11 or later is needed: make PYTHON=python3.11' >&2; exit 4; }
+	@echo '== virtual environment'
+	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet -e '.[test,check]'
+	@touch $@
+
+engine: venv ## find a container engine, or install and start one
+	@echo '== container engine'
+	@$(BIN)/bulkhead engine --install
+
+images: engine ## build the images of the shipped servers
+	@echo '== images'
+	@$(BIN)/bulkhead images build
+
+demo: images ## three real servers, each in a container of its own
+	@$(BIN)/bulkhead demo
+
+check: venv ## format, lint, types and the direction of imports
+	@echo '== ruff format'
+	@$(BIN)/ruff format --check .
+	@echo '== ruff check'
+	@$(BIN)/ruff check .
+	@echo '== mypy'
+	@$(BIN)/mypy
+	@echo '== lint-imports'
+	@$(BIN)/lint-imports
+
+test: images check ## all checks and all tests
+	@echo '== pytest'
+	@$(BIN)/python -m pytest
+
+bench: images ## start, calls and memory beside a direct process and docker run
+	@$(BIN)/python -m tests.bench.bench
+
+clean: ## remove what was built in this folder; images and state stay
+	rm -rf .venv dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find runtime tests -name __pycache__ -type d -prune -exec rm -rf {} +
