@@ -2,6 +2,9 @@
 
 Nothing that is not in a ServerSpec is allowed. Sizes are bytes, durations seconds. A mount's source is absolute and
 checked; how a text such as "512MiB" or "30s" becomes a number stands here, because the model is the only schema.
+
+Rules: only what can be judged without a look at the host stands here; a refusal never repeats a value, which may be a
+secret; where a validator sees more than one key, its error's context says ``at`` which one (problems.py reads it).
 """
 
 from __future__ import annotations
@@ -10,11 +13,14 @@ import re
 from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from bulkhead import grammar
 
 _SIZES = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "kB": 10**3, "MB": 10**6, "GB": 10**9}
 _TIMES = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_NUMBER = re.compile(r"(\d+(?:\.\d+)?)\s*([A-Za-z]+)\Z", re.ASCII)
+_NUMBER = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)\s*([A-Za-z]+)\Z", re.ASCII)
 
 
 def _scaled(text: object, units: dict[str, float] | dict[str, int], example: str) -> float:
@@ -38,14 +44,9 @@ Size = Annotated[int, BeforeValidator(_size)]
 Seconds = Annotated[float, BeforeValidator(_seconds)]
 Port = Annotated[int, Field(ge=1, le=65535)]
 
-# A package with its exact version: it becomes an image's name and an argument of npm or pip, so nothing else fits.
-PACKAGE = re.compile(
-    r"(?:npm:(?:@[a-z0-9][a-z0-9._-]*/)?[a-z0-9][a-z0-9._-]*|pypi:[A-Za-z0-9][A-Za-z0-9._-]*)@[0-9A-Za-z][0-9A-Za-z.+!_-]*\Z",
-    re.ASCII,
-)
-# A registry image by digest, or one of our own by name ("bulkhead/python").
-IMAGE = re.compile(r"(?:[a-z0-9][a-z0-9._/:-]*@sha256:[0-9a-f]{64}|bulkhead/[a-z0-9][a-z0-9._/-]*)\Z", re.ASCII)
-VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
+
+def _refused(message: str, *at: str | int) -> PydanticCustomError:
+    return PydanticCustomError("refused", message, {"at": at})
 
 
 class _Model(BaseModel):
@@ -66,27 +67,32 @@ class Server(_Model):
     def _one_source(self) -> Server:
         if bool(self.package) == bool(self.image):
             raise ValueError("give package or image, one of the two")
-        if self.package and not PACKAGE.match(self.package):
-            raise ValueError('package must be "npm:NAME@VERSION" or "pypi:NAME@VERSION" with an exact version')
-        if self.image and not IMAGE.match(self.image):
-            raise ValueError('image must be "NAME@sha256:DIGEST", or one of bulkhead\'s own such as "bulkhead/python"')
+        if self.package and not grammar.PACKAGE.match(self.package):
+            raise _refused('package must be "npm:NAME@VERSION" or "pypi:NAME@VERSION" with an exact version', "package")
+        if self.image and not grammar.IMAGE.match(self.image):
+            raise _refused('image must be "NAME@sha256:DIGEST", or one of ours such as "bulkhead/python"', "image")
         if self.image and not self.command:
-            raise ValueError("image needs command: what an image says of itself is never used")
-        for text in (*self.command, *self.args, *self.env.values(), self.working_dir):
-            if "\0" in text:
-                raise ValueError("a NUL character cannot stand in a command, argument or variable")
+            raise _refused("image needs command: what an image says of itself is never used", "image")
+        self._no_nul()
         for name in self.env:
-            if not VARIABLE.match(name):
-                raise ValueError(f"env: {name!r} is not a variable's name")
+            if not grammar.VARIABLE.match(name):
+                raise _refused("a variable's name is made of letters, digits and '_'", "env", name)
         if not self.working_dir.startswith("/") or ".." in PurePosixPath(self.working_dir).parts:
-            raise ValueError("working_dir must be an absolute path without '..'")
+            raise _refused("working_dir must be an absolute path without '..'", "working_dir")
         return self
+
+    def _no_nul(self) -> None:
+        texts = {"command": self.command, "args": self.args, "working_dir": (self.working_dir,)}
+        texts |= {"env": tuple(self.env.values())}
+        for key, values in texts.items():
+            if any("\0" in value for value in values):
+                raise _refused("a NUL character cannot stand in a command, argument, path or variable", key)
 
 
 class Limits(_Model):
     """[limits]: every key has a safe default."""
 
-    cpus: float = Field(default=1.0, gt=0, le=1024, strict=False)
+    cpus: float = Field(default=1.0, gt=0, le=1024)
     memory: Size = Field(default=512 * 2**20, ge=16 * 2**20)
     pids: int = Field(default=128, ge=2, le=32768)
     tmp: Size = Field(default=64 * 2**20, ge=2**16)
@@ -102,17 +108,23 @@ class Limits(_Model):
 class Mount(_Model):
     """[[mounts]]: one folder or file of the host. source is absolute once config.py has expanded and checked it."""
 
-    source: str
-    target: str
+    source: str = Field(min_length=1, max_length=4096)
+    target: Annotated[str, AfterValidator(grammar.target)]
     write: bool = False
 
 
 class EgressRule(_Model):
     """[[egress]]: one host and its ports."""
 
-    host: str
+    host: Annotated[str, AfterValidator(grammar.host)]
     ports: tuple[Port, ...] = Field(min_length=1, strict=False)
     private: bool = False
+
+    @model_validator(mode="after")
+    def _private_is_said(self) -> EgressRule:
+        if not self.private and not ("." in self.host and grammar.HOST_NAME.match(self.host)):
+            raise _refused("an address, or a name without a dot, needs private = true", "host")
+        return self
 
 
 class SecretBinding(_Model):
@@ -120,8 +132,8 @@ class SecretBinding(_Model):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
 
-    name: str
-    source: str = Field(alias="from")
+    name: str = Field(pattern=grammar.SECRET_NAME)
+    source: Annotated[str, AfterValidator(grammar.secret_source)] = Field(alias="from")
     use: Literal["inject", "file", "env"] = "inject"
     hosts: tuple[str, ...] = Field(default=(), strict=False)
     ttl: Seconds = Field(default=900.0, gt=0)
@@ -140,10 +152,32 @@ class Sandbox(_Model):
     """[sandbox]: which engine, and what of its hardening this server needs otherwise."""
 
     engine: Literal["auto", "docker", "oci", "kubernetes"] = "auto"
-    runtime: str = ""
-    seccomp: str = "default"
-    user: str = ""
+    runtime: Annotated[str, AfterValidator(grammar.runtime)] = ""
+    seccomp: Annotated[str, AfterValidator(grammar.seccomp)] = "default"
+    user: Annotated[str, AfterValidator(grammar.user)] = ""
     exec_tmp: bool = False
+
+
+def _apart(mounts: tuple[Mount, ...]) -> tuple[Mount, ...]:
+    for index, mount in enumerate(mounts):
+        for other in mounts[:index]:
+            if grammar.inside(mount.target, other.target) or grammar.inside(other.target, mount.target):
+                raise _refused("target is, or overlaps, the target of another mount", index, "target")
+    return mounts
+
+
+def _named_once(secrets: tuple[SecretBinding, ...]) -> tuple[SecretBinding, ...]:
+    for index, secret in enumerate(secrets):
+        if secret.name in (other.name for other in secrets[:index]):
+            raise _refused("a secret of this name is there already", index, "name")
+    return secrets
+
+
+def _hosts_once(rules: tuple[EgressRule, ...]) -> tuple[EgressRule, ...]:
+    for index, rule in enumerate(rules):
+        if rule.host in (other.host for other in rules[:index]):
+            raise _refused("a rule for this host is there already; give it all ports", index, "host")
+    return rules
 
 
 class ServerSpec(_Model):
@@ -153,8 +187,8 @@ class ServerSpec(_Model):
     description: str = ""
     server: Server
     limits: Limits = Limits()
-    mounts: tuple[Mount, ...] = Field(default=(), strict=False)
-    egress: tuple[EgressRule, ...] = Field(default=(), strict=False)
-    secrets: tuple[SecretBinding, ...] = Field(default=(), strict=False)
+    mounts: Annotated[tuple[Mount, ...], AfterValidator(_apart)] = Field(default=(), strict=False)
+    egress: Annotated[tuple[EgressRule, ...], AfterValidator(_hosts_once)] = Field(default=(), strict=False)
+    secrets: Annotated[tuple[SecretBinding, ...], AfterValidator(_named_once)] = Field(default=(), strict=False)
     tools: Tools = Tools()
     sandbox: Sandbox = Sandbox()

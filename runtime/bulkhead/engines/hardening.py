@@ -7,7 +7,10 @@ is missing here is missing everywhere, and one that stands here is on every cont
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING, Literal
+
+from bulkhead.errors import ProfileError, SecretError, UnenforceableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -34,6 +37,16 @@ MASKED_PATHS = (
     "/sys/kernel", "/sys/module", "/sys/power",
 )  # fmt: skip
 READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys")
+
+
+# The whole environment, before what the profile adds. The last four keep runtimes from writing where they cannot, and
+# from asking their registries for news, which costs seconds where there is no network.
+ENVIRONMENT = {
+    "HOME": HOME, "PATH": PATH, "LANG": "C.UTF-8", "TMPDIR": "/tmp", "XDG_CACHE_HOME": f"{HOME}/.cache",  # noqa: S108
+    "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1", "NO_UPDATE_NOTIFIER": "1",
+    "npm_config_update_notifier": "false",
+}  # fmt: skip
+_SHM = 64 * 2**20
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,3 +106,103 @@ class Plan:
 def tmpfs_inodes(size: int) -> int:
     """One inode for 16 KiB, as ext4 gives, and enough for a small one: empty files take kernel memory of nobody's."""
     return max(256, size // 2**14)
+
+
+def plan_for(
+    spec: ServerSpec,
+    *,
+    sandbox_id: str,
+    image_digest: str,
+    image_command: tuple[str, ...],
+    seccomp: str,
+    owners: Mapping[str, tuple[int, int]],
+) -> Plan:
+    """The Plan of a server's sandbox.
+
+    image_command is the package's own entry point, seccomp the filter as JSON, owners the uid and gid of each mount's
+    source. Raises ProfileError, and UnenforceableError or SecretError for what this version cannot do.
+    """
+    _refuse_what_is_not_there_yet(spec)
+    binds = tuple(sorted((Bind(m.source, m.target, m.write) for m in spec.mounts), key=lambda bind: bind.target))
+    uid, gid = _user(spec, sandbox_id, owners)
+    return Plan(
+        id=sandbox_id,
+        server=spec.name,
+        image=image_digest,
+        command=(*_command(spec, image_command), *spec.server.args),
+        env=ENVIRONMENT | spec.server.env,
+        working_dir=spec.server.working_dir,
+        uid=uid,
+        gid=gid,
+        seccomp=seccomp,
+        cpus=spec.limits.cpus,
+        memory=spec.limits.memory,
+        pids=spec.limits.pids,
+        open_files=spec.limits.open_files,
+        tmpfs=_tmpfs(spec, binds),
+        binds=binds,
+        runtime=spec.sandbox.runtime,
+    )
+
+
+def _refuse_what_is_not_there_yet(spec: ServerSpec) -> None:
+    """Egress is not among it: without a gate there is no network, which allows less than any rule."""
+    if spec.secrets:
+        raise SecretError(
+            f"{spec.name}: the secret {spec.secrets[0].name} is not available",
+            why="this version of bulkhead hands out no secrets, and a server is not started without one that it needs",
+            hint="take [[secrets]] out of the profile if the server works without",
+        )
+    if spec.tools.approve:
+        raise UnenforceableError(
+            f"{spec.name}: [tools] approve cannot be enforced",
+            why="this version of bulkhead cannot ask the person, and a call that needs a yes is never just made",
+            hint="move these tools to deny, or take approve out",
+        )
+
+
+def _command(spec: ServerSpec, image_command: tuple[str, ...]) -> tuple[str, ...]:
+    command = spec.server.command or image_command
+    if not command:
+        raise ProfileError(
+            f"{spec.name}: there is nothing to start",
+            why="the package has no entry point of its own",
+            hint="set [server] command",
+        )
+    return command
+
+
+def _user(spec: ServerSpec, sandbox_id: str, owners: Mapping[str, tuple[int, int]]) -> tuple[int, int]:
+    """(uid, gid): the profile's, else that of a mount's owner, writable ones first, else one of its own. Never 0."""
+    if spec.sandbox.user:
+        user, _, group = spec.sandbox.user.partition(":")
+        return int(user), int(group or user)
+    _refuse_roots_folders(spec, owners)
+    for mount in sorted(spec.mounts, key=lambda mount: not mount.write):
+        uid, gid = owners[mount.source]
+        if uid:
+            return uid, gid or uid
+    own = FIRST_UID + int.from_bytes(sha256(sandbox_id.encode()).digest()[:8]) % UIDS
+    return own, own
+
+
+def _refuse_roots_folders(spec: ServerSpec, owners: Mapping[str, tuple[int, int]]) -> None:
+    for mount in spec.mounts:
+        if mount.write and owners[mount.source][0] == 0:
+            raise ProfileError(
+                f"{spec.name}: {mount.source} could not be written to",
+                why="it belongs to root, and a sandbox never runs as root",
+                hint="chown it to the user that the server is to run as, or set [sandbox] user",
+            )
+
+
+def _tmpfs(spec: ServerSpec, binds: tuple[Bind, ...]) -> tuple[Tmpfs, ...]:
+    """All that is writable but mounts. A mount at one of these folders stands in its place."""
+    sizes = dict.fromkeys(("/tmp", HOME, WORK), spec.limits.tmp)  # noqa: S108
+    sizes["/dev/shm"] = min(spec.limits.tmp, _SHM)  # noqa: S108
+    taken = {bind.target for bind in binds}
+    return tuple(
+        Tmpfs(target, size, tmpfs_inodes(size), exec=spec.sandbox.exec_tmp)
+        for target, size in sizes.items()
+        if target not in taken
+    )

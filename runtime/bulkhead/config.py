@@ -1,0 +1,189 @@
+"""Profiles: found by name, read, judged, and made into a ServerSpec, together with the flags of the command line.
+
+Rules: one schema for file and flags, which add to the file and are judged as it is; an error says FILE:LINE, or the
+flag; a profile that came with a project (its `.bulkhead/`) is a stranger's, and gives away nothing outside it; a file
+that lies where a sandbox could ever write is not believed.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import ValidationError
+
+from bulkhead import launchers, resources, secretlike, writable
+from bulkhead.documents import read_document
+from bulkhead.errors import ProfileError
+from bulkhead.flags import Flags, with_flags
+from bulkhead.mounts import check_mounts, project_of
+from bulkhead.problems import Problem, problems_of
+from bulkhead.settings import Settings, config_dir, load_settings, state_dir
+from bulkhead.spec import ServerSpec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from bulkhead.locate import At
+
+__all__ = [
+    "Flags", "Found", "check_profile", "config_dir", "find_profile", "list_profiles", "load_profile", "load_settings",
+    "profile_digest", "spec_from_command", "state_dir", "unmounted_paths",
+]  # fmt: skip
+
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
+Origin = Literal["project", "user", "shipped"]
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A profile that could be named: where it lies, and whose it is."""
+
+    name: str
+    path: Path
+    origin: Origin
+
+
+def list_profiles(project: Path) -> list[Found]:
+    """All that can be named, the one that is taken first; a name can come more than once."""
+    return [
+        Found(path.stem, path, origin)
+        for origin, folder in _folders(project)
+        for path in sorted(folder.glob("*.toml"))
+        if _NAME.fullmatch(path.stem)
+    ]
+
+
+def find_profile(name: str, project: Path) -> Path:
+    """The profile of this name: the project's, the user's, or the shipped one. Raises ProfileError."""
+    if _NAME.fullmatch(name):
+        for _, folder in _folders(project):
+            if (folder / f"{name}.toml").is_file():
+                return folder / f"{name}.toml"
+    known = list(dict.fromkeys(found.name for found in list_profiles(project)))
+    near = get_close_matches(name, known, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else "`bulkhead profile ls` lists them; --profile names a file"
+    raise ProfileError(f"no profile {name[:80]!r}", why=f"there is none in {_searched(project)}", hint=hint)
+
+
+def load_profile(path: Path, *, flags: Flags | None = None, settings: Settings | None = None) -> ServerSpec:
+    """The spec of a profile, with what flags add and the user's default limits. Raises ProfileError or UsageError."""
+    spec, errors = check_profile(path, flags=flags, settings=settings)
+    if spec is None:
+        raise errors[0]
+    return spec
+
+
+def check_profile(
+    path: Path, *, flags: Flags | None = None, settings: Settings | None = None
+) -> tuple[ServerSpec | None, list[ProfileError]]:
+    """The spec, or all that is wrong. Raises ProfileError where there is nothing to judge, UsageError for flags."""
+    path = path.absolute()
+    writable.check(path)
+    document = read_document(path)
+    data, where = with_flags(document.data, document.where, flags or Flags())
+    if not _NAME.fullmatch(path.stem):
+        why = "a server is called as its file, in small letters, digits, '.', '_' and '-'"
+        return None, [ProfileError(f"{path}: this name cannot be a server's", why=why, hint="rename it")]
+    spec, problems = _judge(data, path.stem, settings or load_settings(), profile=path)
+    return (None if problems else spec), [problem.error(where) for problem in problems]
+
+
+def spec_from_command(
+    argv: Sequence[str],
+    *,
+    resolve: Callable[[str], str],
+    flags: Flags | None = None,
+    settings: Settings | None = None,
+) -> ServerSpec:
+    """The spec of `run -- npx -y PKG ARGS` or `run -- uvx PKG ARGS`.
+
+    resolve gives the newest version of "npm:NAME" or "pypi:NAME"; it is asked only when the command names none. Raises
+    UsageError, ProfileError, and what resolve raises.
+    """
+    command = launchers.parse_command(argv)
+    version = command.version or resolve(command.package)
+    server = {"package": f"{command.package}@{version}", "args": list(command.args)}
+    if command.command:
+        server["command"] = [command.command]
+    data, where = with_flags({"server": server}, lambda _: "the command after --", flags or Flags())
+    spec, problems = _judge(data, launchers.name_of(command.package), settings or load_settings(), profile=None)
+    if problems or spec is None:
+        raise problems[0].error(where)
+    return spec
+
+
+def unmounted_paths(spec: ServerSpec) -> list[str]:
+    """Arguments that are paths of this machine: the server will not find them, for an argument mounts nothing."""
+    targets = tuple(mount.target for mount in spec.mounts)
+    candidates = [arg for arg in spec.server.args if arg.startswith(("/", "~/", "./", "../"))]
+    return [arg for arg in candidates if not arg.startswith((*targets, "/work", "/tmp")) and _exists(arg)]  # noqa: S108
+
+
+def profile_digest(spec: ServerSpec) -> str:
+    """ "sha256:..." of the whole effective spec: keys sorted, no spaces, so that it is the same for the same rights."""
+    import hashlib  # noqa: PLC0415  # not on the way of `profile ls`
+    import json  # noqa: PLC0415
+
+    text = json.dumps(spec.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return f"sha256:{hashlib.sha256(text.encode('ascii')).hexdigest()}"
+
+
+def _folders(project: Path) -> list[tuple[Origin, Path]]:
+    return [
+        ("project", project / ".bulkhead"),
+        ("user", config_dir() / "servers"),
+        ("shipped", resources.folder("profiles") / "servers"),
+    ]
+
+
+def _searched(project: Path) -> str:
+    return ", ".join(str(folder) for _, folder in _folders(project))
+
+
+def _exists(path: str) -> bool:
+    try:
+        return Path(path).expanduser().exists()
+    except (OSError, RuntimeError, ValueError):
+        return False
+
+
+def _judge(
+    data: dict[str, Any], name: str, settings: Settings, *, profile: Path | None
+) -> tuple[ServerSpec | None, list[Problem]]:
+    if "name" in data:
+        return None, [Problem(("name",), "a server is called as its file", "leave it out", "is not known")]
+    limits = data.get("limits", {})
+    merged = settings.default_limits() | limits if isinstance(limits, dict) else limits
+    try:
+        spec = ServerSpec.model_validate(data | {"name": name, "limits": merged})
+    except ValidationError as error:
+        return None, problems_of(error, ServerSpec)
+    mounts, problems = check_mounts(spec.mounts, profile=profile, project=Path.cwd())
+    problems += [*_plain_secrets(spec), *_strange_seccomp(spec, profile)]
+    return spec.model_copy(update={"mounts": mounts}), problems
+
+
+def _plain_secrets(spec: ServerSpec) -> list[Problem]:
+    server = spec.server
+    found: list[tuple[At, str, str]] = []
+    found += [(("server", "env", name), what, name) for name, what in secretlike.in_env(server.env)]
+    found += [(("server", "args", index), what, "NAME") for index, what in secretlike.in_args(server.args)]
+    found += [(("server", "command", index), what, "NAME") for index, what in secretlike.in_args(server.command)]
+    return [
+        Problem(
+            at, f"it looks like {what}", f'move it to [[secrets]]: name = "{name}", from = "env:{name}"', "is refused"
+        )
+        for at, what, name in found
+    ]
+
+
+def _strange_seccomp(spec: ServerSpec, profile: Path | None) -> list[Problem]:
+    """A project's own filter could allow everything."""
+    if not (project_of(profile) and spec.sandbox.seccomp.startswith("/")):
+        return []
+    why = "a profile that comes with a project uses a shipped filter, not a file"
+    return [Problem(("sandbox", "seccomp"), why, "move the profile to ~/.config/bulkhead/servers/", "is refused")]

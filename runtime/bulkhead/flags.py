@@ -1,0 +1,78 @@
+"""--mount, --allow and --secret: each is one more table of the profile, and is judged by the same schema.
+
+A flag is parsed here only as far as it must be to become a table; ``where`` then answers with the flag itself.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bulkhead.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from bulkhead.locate import At
+    from bulkhead.problems import Where
+
+
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """--mount S:T[:rw], --allow HOST:PORT and --secret NAME=FROM, as they were typed."""
+
+    mounts: Sequence[str] = ()
+    allow: Sequence[str] = ()
+    secrets: Sequence[str] = ()
+
+
+def with_flags(data: dict[str, Any], where: Where, flags: Flags) -> tuple[dict[str, Any], Where]:
+    """The document's tables with those that the flags mean at their ends, and where each stands."""
+    added = {
+        "mounts": [(f"--mount {text}", _mount(text)) for text in flags.mounts],
+        "egress": [(f"--allow {text}", _rule(text)) for text in flags.allow],
+        "secrets": [(f"--secret {text.partition('=')[0]}=...", _secret(text)) for text in flags.secrets],
+    }
+    places: dict[At, str] = {}
+    data = dict(data)
+    for key, entries in added.items():
+        written = data.get(key, [])
+        if not entries or not isinstance(written, list):
+            continue
+        places |= {(key, len(written) + index): flag for index, (flag, _) in enumerate(entries)}
+        data[key] = [*written, *(table for _, table in entries)]
+    return data, lambda at: places.get(at[:2]) or where(at)
+
+
+def _mount(text: str) -> dict[str, Any]:
+    parts = text.split(":")
+    if len(parts) not in (2, 3) or not all(parts) or parts[2:] not in ([], ["rw"], ["ro"]):
+        raise UsageError(
+            f"--mount {text[:200]!r} is not understood",
+            why="it is SOURCE:TARGET, with :rw to let the server write; neither path may hold a ':'",
+            hint="such as --mount ~/notes:/work:rw",
+        )
+    source, target = parts[:2]
+    if not source.startswith(("/", "~", "$")):
+        source = str(Path.cwd() / source)
+    return {"source": source, "target": target, "write": parts[2:] == ["rw"]}
+
+
+def _rule(text: str) -> dict[str, Any]:
+    host, _, port = text.rpartition(":")
+    if not host or not re.fullmatch(r"[0-9]{1,5}", port, re.ASCII):
+        raise UsageError(
+            f"--allow {text[:200]!r} is not understood", why="it is HOST:PORT", hint="--allow api.github.com:443"
+        )
+    return {"host": host, "ports": [int(port)]}
+
+
+def _secret(text: str) -> dict[str, Any]:
+    name, _, source = text.partition("=")
+    if not name or not source:
+        raise UsageError(
+            "a --secret is not understood", why="it is NAME=FROM", hint="such as --secret TOKEN=keyring:github"
+        )
+    return {"name": name, "from": source}

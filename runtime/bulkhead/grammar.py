@@ -1,0 +1,98 @@
+"""The texts of a profile that have a grammar: packages, images, hosts, targets, users. PURE.
+
+Each function returns its text, or raises ValueError with the reason; no reason repeats the text, which may be a secret.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import PurePosixPath
+
+# A package with its exact version: it becomes an image's name and an argument of npm or pip, so nothing else fits.
+PACKAGE = re.compile(
+    r"(?:npm:(?:@[a-z0-9][a-z0-9._-]*/)?[a-z0-9][a-z0-9._-]*|pypi:[A-Za-z0-9][A-Za-z0-9._-]*)@[0-9A-Za-z][0-9A-Za-z.+!_-]*\Z",
+    re.ASCII,
+)
+# A registry image by digest, or one of our own by name ("bulkhead/python").
+IMAGE = re.compile(r"(?:[a-z0-9][a-z0-9._/:-]*@sha256:[0-9a-f]{64}|bulkhead/[a-z0-9][a-z0-9._/-]*)\Z", re.ASCII)
+VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
+_LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+# The last label begins with a letter: 127.1, 2130706433 and 0x7f.1 are addresses to a resolver.
+HOST_NAME = re.compile(rf"(?:\*\.)?(?:{_LABEL}\.)*[a-z](?:[a-z0-9-]{{0,61}}[a-z0-9])?\Z", re.ASCII)
+SECRET_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,127}\Z", re.ASCII)
+_SECRET_SOURCE = re.compile(r"(?:env|file|keyring|vault|exec):[^\0\n]+\Z")
+_USER = re.compile(r"[1-9][0-9]{0,9}(?::[1-9][0-9]{0,9})?\Z", re.ASCII)
+_PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z", re.ASCII)
+
+# Where no folder of the host may stand: what the sandbox is made of, or what Bulkhead itself puts there.
+RESERVED_TARGETS = (
+    "/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/opt/server", "/proc", "/run/secrets",
+    "/sbin", "/sys", "/tmp", "/usr",  # noqa: S108  # a name of the sandbox
+)  # fmt: skip
+# Ours too, but a folder of the host may replace it or stand in it.
+REPLACEABLE_TARGETS = ("/home/bulkhead", "/work")
+
+
+def inside(path: str, folder: str) -> bool:
+    """Whether path is folder or lies below it; both absolute and normalised."""
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def target(path: str) -> str:
+    if not path.isprintable() or ":" in path:
+        raise ValueError("target must be printable and without ':'")
+    if not path.startswith("/") or path.startswith("//") or str(PurePosixPath(path)) != path or ".." in path.split("/"):
+        raise ValueError("target must be an absolute path without '..', '//' or a '/' at its end")
+    for reserved in RESERVED_TARGETS:
+        if inside(path, reserved) or inside(reserved, path):
+            raise ValueError(f"target lies over {reserved}, which belongs to the sandbox")
+    if any(path != ours and inside(ours, path) for ours in REPLACEABLE_TARGETS):
+        raise ValueError("target lies over a folder of the sandbox; mount at it or inside it")
+    return path
+
+
+def host(name: str) -> str:
+    if len(name) > 253 or not (HOST_NAME.match(name) or _network(name)):
+        raise ValueError(
+            'host must be a name in lower case such as "api.github.com" or "*.example.org", or a CIDR; '
+            "no scheme, port, path, user, final dot or bare '*'"
+        )
+    return name
+
+
+def _network(text: str) -> bool:
+    from ipaddress import ip_network  # noqa: PLC0415  # few profiles name an address, and starts are counted in ms
+
+    try:
+        ip_network(text)
+    except ValueError:
+        return False
+    return "%" not in text
+
+
+def secret_source(text: str) -> str:
+    if not _SECRET_SOURCE.match(text):
+        raise ValueError("from says where the value is, never the value: env: file: keyring: vault: or exec:")
+    return text
+
+
+def user(text: str) -> str:
+    if text and not _USER.match(text):
+        raise ValueError(
+            "user must be a number, or UID:GID; never 0, and no name: an image's own names are not believed"
+        )
+    if any(int(part) >= 2**31 for part in text.split(":") if part):
+        raise ValueError("user must be below 2147483648")
+    return text
+
+
+def runtime(text: str) -> str:
+    if text and not _PLAIN_NAME.match(text):
+        raise ValueError("runtime must be the name of an OCI runtime that the engine knows")
+    return text
+
+
+def seccomp(text: str) -> str:
+    if not (_PLAIN_NAME.match(text) or (text.startswith("/") and text.isprintable() and ".." not in text.split("/"))):
+        raise ValueError("seccomp must be a name under profiles/seccomp/, or an absolute path without '..'")
+    return text
