@@ -1,0 +1,109 @@
+"""Bulkhead beside a direct process and `docker run -i`, measured in one run, by turns: `make bench`.
+
+    python -m tests.bench.bench [--json FILE] [--quick]
+
+The machine's own noise reaches all ways alike, because each round measures every way once. Starts are medians; a call's
+warm-up is left out. A percentile is a value that was measured, never a mean of two.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from tests.bench.memory import family
+from tests.bench.report import report
+from tests.bench.session import Session
+from tests.bench.ways import BIN, WAYS, Server, servers
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+STARTS = 10
+# Bytes of a call's argument, which come back as its result: (rounds, calls of one way in a round).
+CALLS = {100: (20, 100), 1_000_000: (12, 5)}
+_WARM_UP = 20
+_BEFORE_MEMORY = 100
+
+
+def percentile(values: Sequence[float], percent: float) -> float:
+    """The smallest measured value that at least percent of them do not exceed."""
+    return sorted(values)[max(0, math.ceil(len(values) * percent / 100) - 1)]
+
+
+def measure_starts(server: Server, count: int) -> dict[str, float]:
+    """Seconds from a process's start to its tools, the median of each way."""
+    taken: dict[str, list[float]] = {way: [] for way in WAYS}
+    for _ in range(count):
+        for way, command in zip(WAYS, server.commands, strict=True):
+            with Session(command) as session:
+                taken[way].append(session.open())
+    return {way: percentile(values, 50) for way, values in taken.items()}
+
+
+def measure_calls(server: Server, share: float) -> dict[str, Any]:
+    """Seconds of an echo by size, way and percentile; and who holds how much memory after 100 calls."""
+    with ExitStack() as stack:
+        sessions = [stack.enter_context(Session(command)) for command in server.commands]
+        for session in sessions:
+            session.open()
+            for _ in range(_BEFORE_MEMORY):
+                session.echo("x" * 100)
+        memory = {way: family(session.process.pid) for way, session in zip(WAYS, sessions, strict=True)}
+        calls = {
+            size: _calls(sessions, size, max(1, int(rounds * share)), each) for size, (rounds, each) in CALLS.items()
+        }
+    return {"calls": calls, "memory": memory}
+
+
+def _calls(sessions: Sequence[Session], size: int, rounds: int, each: int) -> dict[str, dict[str, float]]:
+    text = "x" * size
+    for session in sessions:
+        for _ in range(min(_WARM_UP, each)):
+            session.echo(text)
+    taken: list[list[float]] = [[] for _ in sessions]
+    for _ in range(rounds):
+        for values, session in zip(taken, sessions, strict=True):
+            values += [session.echo(text) for _ in range(each)]
+    return {
+        way: {"p50": percentile(values, 50), "p99": percentile(values, 99)}
+        for way, values in zip(WAYS, taken, strict=True)
+    }
+
+
+def measure(folder: Path, console: Console, *, quick: bool) -> dict[str, Any]:
+    """All of it: {"starts": {server: {way: s}}, "calls": {size: {way: {p50, p99}}}, "memory": {way: [Memory]}}."""
+    with console.status("installing the servers") as status:
+        compared = servers(folder)
+        starts = {}
+        for server in compared:
+            status.update(f"starting {server.name}")
+            starts[server.name] = measure_starts(server, 3 if quick else STARTS)
+        status.update("calling")
+        return {"starts": starts} | measure_calls(compared[0], 0.1 if quick else 1)
+
+
+def main() -> None:
+    """Measures, prints the tables, and writes the numbers to --json."""
+    parser = argparse.ArgumentParser(prog="make bench")
+    parser.add_argument("--json", type=Path, help="also write the numbers to this file")
+    parser.add_argument("--quick", action="store_true", help="few rounds: to see that it works")
+    args = parser.parse_args()
+    console = Console(highlight=False)
+    numbers = measure(BIN.parent / "bench", console, quick=args.quick)
+    judged = report(numbers, console)
+    load = f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}"
+    console.print(f"\n{load}; p50 and p99 are of the same run, taken by turns", style="dim")
+    if args.json:
+        args.json.write_text(json.dumps(judged, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

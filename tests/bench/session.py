@@ -1,0 +1,97 @@
+"""One MCP session over a process's pipes, as raw frames: what is measured is the way between, not a client."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_LEAVE = 10.0
+_CHUNK = 2**20
+_HELLO = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "bench", "version": "1"}}
+
+
+class Session:
+    """A command that speaks MCP on stdio. As a context it ends with stdin's end, as a host ends it."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._started = time.perf_counter()
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0
+        )
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self._stdin, self._stdout = self.process.stdin, self.process.stdout.fileno()
+        self._rest = b""
+        self._last_id = 0
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stdin.close()
+        try:
+            self.process.wait(_LEAVE)
+        except subprocess.TimeoutExpired:
+            sys.exit(f"{self.process.args!r} outlived its stdin by {_LEAVE:.0f} s")
+        assert self.process.stdout is not None
+        self.process.stdout.close()
+
+    def open(self) -> float:
+        """The handshake and tools/list, as a host does it; seconds from the process's start to the list."""
+        self.ask("initialize", _HELLO)
+        self._write(_frame({"jsonrpc": "2.0", "method": "notifications/initialized"}))
+        tools = self.ask("tools/list", {})
+        elapsed = time.perf_counter() - self._started
+        if not tools["tools"]:
+            sys.exit(f"{self.process.args!r} has no tools")
+        return elapsed
+
+    def ask(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
+        """One request's result; what else the server says meanwhile is left out."""
+        self._last_id += 1
+        self._write(_frame({"jsonrpc": "2.0", "id": self._last_id, "method": method, "params": params}))
+        while (message := json.loads(self._line())).get("id") != self._last_id:
+            pass
+        if "result" not in message:
+            sys.exit(f"{self.process.args!r} answered {message}")
+        return dict(message["result"])
+
+    def echo(self, text: str) -> float:
+        """One call of the bench's server; seconds from the first byte written to the last one read."""
+        self._last_id += 1
+        params = {"name": "echo", "arguments": {"text": text}}
+        frame = _frame({"jsonrpc": "2.0", "id": self._last_id, "method": "tools/call", "params": params})
+        before = time.perf_counter()
+        self._write(frame)
+        line = self._line()
+        elapsed = time.perf_counter() - before
+        message = json.loads(line)
+        if message.get("id") != self._last_id or message["result"]["content"][0]["text"] != text:
+            sys.exit(f"{self.process.args!r} answered {line[:200]!r}")
+        return elapsed
+
+    def _write(self, frame: bytes) -> None:
+        view = memoryview(frame)
+        while view:
+            view = view[self._stdin.write(view) or 0 :]
+
+    def _line(self) -> bytes:
+        parts = [self._rest]
+        while b"\n" not in parts[-1]:
+            data = os.read(self._stdout, _CHUNK)
+            if not data:
+                sys.exit(f"{self.process.args!r} ended with {self.process.wait()}")
+            parts.append(data)
+        line, _, self._rest = b"".join(parts).partition(b"\n")
+        return line
+
+
+def _frame(message: dict[str, Any]) -> bytes:
+    return json.dumps(message).encode() + b"\n"
