@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Mapping
+    from collections.abc import AsyncIterable, AsyncIterator, Mapping
 
     from anyio.abc import ByteReceiveStream, ByteSendStream
 
@@ -122,7 +122,7 @@ class ImageStore(Protocol):
     async def load(self, name: str, root: AsyncIterable[bytes], labels: Mapping[str, str]) -> ImageInfo:
         """An image of one layer from a root file system's tar; labels are the only configuration that it has."""
 
-    async def export(self, reference: str) -> AsyncIterable[bytes]:
+    def export(self, reference: str) -> AsyncIterator[bytes]:
         """An image's root file system as a tar."""
 
     async def commit(self, sandbox: Sandbox, name: str, labels: Mapping[str, str]) -> ImageInfo:
