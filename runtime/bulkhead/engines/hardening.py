@@ -51,7 +51,7 @@ _SHM = 64 * 2**20
 
 @dataclass(frozen=True, slots=True)
 class Tmpfs:
-    """A writable file system in memory: size in bytes, inodes a count. Always nosuid and nodev."""
+    """A writable file system in memory, the sandbox's user its owner: size in bytes. Always nosuid and nodev."""
 
     target: str
     size: int
@@ -202,7 +202,13 @@ def _tmpfs(spec: ServerSpec, binds: tuple[Bind, ...]) -> tuple[Tmpfs, ...]:
     sizes["/dev/shm"] = min(spec.limits.tmp, _SHM)  # noqa: S108
     taken = {bind.target for bind in binds}
     return tuple(
-        Tmpfs(target, size, tmpfs_inodes(size), exec=spec.sandbox.exec_tmp)
+        Tmpfs(
+            target,
+            size,
+            tmpfs_inodes(size),
+            exec=spec.sandbox.exec_tmp,
+            mode=0o700 if target in (HOME, WORK) else 0o1777,
+        )
         for target, size in sizes.items()
         if target not in taken
     )

@@ -1,0 +1,191 @@
+"""`bulkhead profile show|check|ls`: what a profile allows in full, whether it is valid, and which there are.
+
+`show` prints a profile that means the same when it is read again. Texts of a profile are a stranger's: what a terminal
+could take for an order is printed escaped.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator, Mapping
+
+    from bulkhead.config import Found
+    from bulkhead.errors import ProfileError
+    from bulkhead.spec import ServerSpec
+
+_SIZES = {"memory", "tmp", "message", "output"}
+_SECONDS = {"start", "call", "ttl"}
+
+
+def add_parser(commands: Any) -> None:
+    """The command and its three parts."""
+    parser = commands.add_parser("profile", help="shows, checks and lists profiles")
+    parts = parser.add_subparsers(metavar="show|check|ls", required=True)
+    show = parts.add_parser("show", help="all that a profile allows, with the defaults")
+    check = parts.add_parser("check", help="whether a profile is valid, or all that is wrong with it")
+    listing = parts.add_parser("ls", help="the profiles that can be named, and whose they are")
+    for part, run in ((show, _show), (check, _check)):
+        part.add_argument("name", nargs="?", help="the profile's name")
+        part.add_argument("--profile", metavar="FILE", type=Path, help="a file instead of a name")
+        part.set_defaults(run=run)
+    listing.set_defaults(run=_ls)
+    for part in (show, check, listing):
+        part.add_argument("--json", action="store_true", help="for programs")
+
+
+def _show(args: argparse.Namespace) -> int:
+    from bulkhead.config import find_profile, load_profile, profile_digest
+    from bulkhead.errors import UsageError
+
+    if (args.name is None) == (args.profile is None):
+        raise UsageError("name one profile", hint="`bulkhead profile show NAME`, or --profile FILE")
+    path = args.profile.absolute() if args.profile else find_profile(args.name, Path.cwd())
+    spec = load_profile(path)
+    if args.json:
+        whole = {"path": str(path), "digest": profile_digest(spec), "spec": spec.model_dump(mode="json", by_alias=True)}
+        _print_json(whole)
+    else:
+        sys.stdout.write(f"# {_plain(str(path))}\n# {profile_digest(spec)}\n{as_toml(spec)}")
+    return 0
+
+
+def _check(args: argparse.Namespace) -> int:
+    from bulkhead.cli import tell
+
+    results = [(path, _errors(path)) for path in _to_check(args)]
+    if args.json:
+        _print_json([_checked(path, errors) for path, errors in results])
+        return 2 if any(errors for _, errors in results) else 0
+    for path, errors in results:
+        if not errors:
+            sys.stdout.write(f"valid: {_plain(str(path))}\n")
+        for error in errors:
+            tell(error)
+    return 2 if any(errors for _, errors in results) else 0
+
+
+def _ls(args: argparse.Namespace) -> int:
+    from bulkhead.config import list_profiles
+
+    rows = [_row(found) for found in list_profiles(Path.cwd())]
+    if args.json:
+        _print_json(rows)
+        return 0
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("NAME", "FROM", "DESCRIPTION"):
+        table.add_column(heading)
+    for row in rows:
+        problem = f"not valid: {row['problem']}" if row["problem"] else row["description"]
+        table.add_row(row["name"], row["origin"], _plain(problem))
+    Console(highlight=False, markup=False).print(table if rows else "no profiles")
+    return 0
+
+
+def as_toml(spec: ServerSpec) -> str:
+    """The whole spec as a profile; what nobody wrote is marked as a default."""
+    lines = [f"description = {_value('description', spec.description)}"]
+    for key in ("server", "limits", "tools", "sandbox"):
+        table = getattr(spec, key)
+        lines += ["", f"[{key}]", *_table(table.model_dump(by_alias=True), written=table.model_fields_set)]
+    for key in ("mounts", "egress", "secrets"):
+        if not getattr(spec, key):
+            lines += ["", f"# no [[{key}]]"]
+        for table in getattr(spec, key):
+            lines += ["", f"[[{key}]]", *_table(table.model_dump(by_alias=True), written=None)]
+    return "\n".join(lines) + "\n"
+
+
+def _table(values: Mapping[str, Any], *, written: set[str] | None) -> Iterator[str]:
+    for key, value in values.items():
+        if key in ("package", "image") and not value:
+            continue
+        line = f"{key} = {_value(key, value)}"
+        yield line if written is None or key in written else f"{line:<40} # default"
+
+
+def _value(key: str, value: Any) -> str:
+    match value:
+        case dict():
+            return "{ " + ", ".join(f"{name} = {_value(name, item)}" for name, item in value.items()) + " }"
+        case tuple():
+            return f"[{', '.join(_value('', item) for item in value)}]"
+        case str():
+            return f'"{_plain(value, quoted=True)}"'
+        case int() | float() if key in _SIZES:
+            return _with_unit(value)
+        case float() if key in _SECONDS:
+            return f'"{value:g}s"' if f"{value:g}" == repr(value).removesuffix(".0") else repr(value)
+        case _:
+            return json.dumps(value)
+
+
+def _with_unit(size: int | float) -> str:
+    units = (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10))
+    return next((f'"{size // scale}{unit}"' for unit, scale in units if size % scale == 0), str(size))
+
+
+def _plain(text: str, *, quoted: bool = False) -> str:
+    """One line that a terminal takes as it is; quoted: with what TOML escapes between quotes."""
+    special = '"\\' if quoted else ""
+    return "".join(
+        f"\\{c}"
+        if c in special
+        else c
+        if c.isprintable()
+        else f"\\u{ord(c):04x}"
+        if ord(c) < 2**16
+        else f"\\U{ord(c):08x}"
+        for c in text
+    )
+
+
+def _to_check(args: argparse.Namespace) -> list[Path]:
+    """The named one; all where none is named."""
+    from bulkhead.config import find_profile, list_profiles
+
+    if args.profile:
+        return [args.profile.absolute()]
+    return [find_profile(args.name, Path.cwd())] if args.name else [found.path for found in list_profiles(Path.cwd())]
+
+
+def _errors(path: Path) -> list[ProfileError]:
+    from bulkhead.config import check_profile
+    from bulkhead.errors import ProfileError
+
+    try:
+        return check_profile(path)[1]
+    except ProfileError as error:
+        return [error]
+
+
+def _checked(path: Path, errors: list[ProfileError]) -> dict[str, Any]:
+    found = [{"what": error.what, "why": error.why, "hint": error.hint} for error in errors]
+    return {"path": str(path), "valid": not errors, "errors": found}
+
+
+def _row(found: Found) -> dict[str, Any]:
+    from bulkhead.config import check_profile
+    from bulkhead.errors import ProfileError
+
+    spec, problem = None, ""
+    try:
+        spec, errors = check_profile(found.path)
+        problem = errors[0].what if errors else ""
+    except ProfileError as error:
+        problem = error.what
+    description = spec.description if spec else ""
+    row = {"name": found.name, "origin": found.origin, "path": str(found.path)}
+    return row | {"description": description, "problem": problem}
+
+
+def _print_json(value: Any) -> None:
+    sys.stdout.write(json.dumps(value, indent=2) + "\n")
