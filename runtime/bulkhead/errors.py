@@ -31,6 +31,20 @@ class BulkheadError(Exception):
         """The JSON-RPC error code."""
         return -31000 - self.exit_code
 
+    @classmethod
+    def from_json(cls, error: dict[str, Any]) -> BulkheadError | None:
+        """The exception of which a JSON-RPC error was made; None if no runner made it."""
+        kinds = {-31000 - kind.exit_code: kind for kind in reversed(cls.__subclasses__())}
+        kind, data = kinds.get(error.get("code", 0)), error.get("data")
+        if kind is None or not isinstance(data, dict) or not isinstance(data.get("reason"), str):
+            return None
+        return kind(
+            str(error.get("message")),
+            why=str(data.get("why", "")),
+            hint=str(data.get("hint", "")),
+            reason=data["reason"],
+        )
+
     def data(self) -> dict[str, Any]:
         """``error.data`` of a JSON-RPC error: reason, and why and hint where there are any."""
         return {"reason": self.reason} | {k: v for k, v in (("why", self.why), ("hint", self.hint)) if v}

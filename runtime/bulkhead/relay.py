@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -343,6 +344,8 @@ class Relay:
         """The living sandbox, started if there is none. Raises BulkheadError, told once."""
         async with self._starting:
             if self._sandbox is None:
+                if self._last_error is not None and not self._status.starts:
+                    raise self._last_error
                 try:
                     await self._start(request)
                 except BulkheadError as error:
@@ -512,6 +515,19 @@ class Relay:
             await sandbox.stdin.send(frame + b"\n")
         except _GONE:
             return
+
+
+async def refuse(host: tuple[ByteReceiveStream, ByteSendStream], error: BulkheadError) -> None:
+    """Answers the host's first request with error, where one comes within the time that a host gives a start."""
+    splitter = Splitter(2**20)
+    with anyio.move_on_after(2 * LEAVE), suppress(*_GONE):
+        while True:
+            for line in splitter.feed(await host[0].receive()):
+                with suppress(Malformed):
+                    request = None if isinstance(line, Overlong) else messages.parse(line)
+                    if isinstance(request, Request):
+                        await host[1].send(messages.failure(request.id, error) + b"\n")
+                        return
 
 
 # Why a limit stopped the sandbox, and the profile's key that raises it.

@@ -32,6 +32,7 @@ MODULES = {
     "trace": "trace",
     "doctor": "doctor",
     "engine": "engine",
+    "demo": "demo",
 }
 
 
@@ -44,7 +45,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns its exit code (INTERFACE: 0 done, 1 tool error, 2 usage ... 130 interrupted)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        args = _parser(arguments).parse_args(arguments)
+        # What stands after "--" is a server's command line, and argparse would read flags into it.
+        own, command = arguments, []
+        if "--" in arguments:
+            own, command = arguments[: arguments.index("--")], arguments[arguments.index("--") + 1 :]
+        args = _parser(own).parse_args(own, argparse.Namespace(command=command))
         return int(args.run(args))
     except BulkheadError as error:
         tell(error)
@@ -53,16 +58,20 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 130
     except BrokenPipeError:
         # `bulkhead ps | head`: nobody reads on, which is no error; stderr's flush at exit would fail again.
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         return 0
+
+
+def say(line: str) -> None:
+    """One line for the person, at stderr: stdout belongs to what was asked for."""
+    sys.stderr.write(f"bulkhead: {line}\n")
+    sys.stderr.flush()
 
 
 def tell(error: BulkheadError) -> None:
     """What happened, why, and what to do, at stderr."""
-    print(f"bulkhead: {error.what}", file=sys.stderr)
-    for label, text in (("why", error.why), ("do", error.hint)):
-        if text:
-            print(f"  {label + ':':<5}{text}", file=sys.stderr)
+    rest = [f"\n  {label:<5}{text}" for label, text in (("why:", error.why), ("do:", error.hint)) if text]
+    say(error.what + "".join(rest))
 
 
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:

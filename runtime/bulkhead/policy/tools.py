@@ -10,21 +10,23 @@ from bulkhead.policy.verdict import ALLOW, Deny
 
 if TYPE_CHECKING:
     from bulkhead.policy.verdict import Context, Verdict
+    from bulkhead.spec import ServerSpec
     from bulkhead.wire.messages import Message
+
+
+def refusal(spec: ServerSpec, tool: str) -> str:
+    """Why the profile does not let a tool be called; "" if it does."""
+    if any(fnmatchcase(tool, pattern) for pattern in spec.tools.deny):
+        return f"tools.deny of the profile {spec.name} names it"
+    if not any(fnmatchcase(tool, pattern) for pattern in spec.tools.allow):
+        return f"tools.allow of the profile {spec.name} does not name it"
+    return ""
 
 
 def allowed(message: Message, context: Context) -> Verdict:
     """Denies a call of a tool that [tools] denies or does not allow."""
     del message
-    if context.method != "tools/call":
+    if context.method != "tools/call" or not (why := refusal(context.spec, context.tool)):
         return ALLOW
-    rules, tool = context.spec.tools, context.tool
-    if any(fnmatchcase(tool, pattern) for pattern in rules.deny):
-        why = f"tools.deny of the profile {context.spec.name} names it"
-    elif not any(fnmatchcase(tool, pattern) for pattern in rules.allow):
-        why = f"tools.allow of the profile {context.spec.name} does not name it"
-    else:
-        return ALLOW
-    return Deny(
-        DeniedError(f"tool {tool!r} is denied", why=why, hint="change [tools] in the profile if it is meant to")
-    )
+    hint = "change [tools] in the profile if it is meant to be called"
+    return Deny(DeniedError(f"tool {context.tool!r} is denied", why=why, hint=hint))

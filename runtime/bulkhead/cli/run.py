@@ -1,0 +1,60 @@
+"""`bulkhead run`: speaks MCP on stdio. It is what a host's configuration starts, so stdout is MCP and nothing else."""
+
+from __future__ import annotations
+
+import signal
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from bulkhead.cli import say, tell
+from bulkhead.cli.serve import runner, serve
+from bulkhead.cli.target import add_target, spec_for
+
+if TYPE_CHECKING:
+    import argparse
+
+    from bulkhead.engines.runners import Runner
+
+_EXAMPLES = """examples, as a host's configuration would start them:
+  bulkhead run time
+  bulkhead run --profile ./my-server.toml
+  bulkhead run --mount ~/notes:/work:rw filesystem
+  bulkhead run -- npx -y @modelcontextprotocol/server-memory
+  bulkhead run -- uvx mcp-server-time
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """The command."""
+    parser = commands.add_parser("run", help="speak MCP on stdio: what a host's configuration starts", epilog=_EXAMPLES)
+    add_target(parser)
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Until the host closes stdin. 0; or why the server never answered."""
+    with runner() as held:
+        return anyio.run(_run, args, held)
+
+
+async def _run(args: argparse.Namespace, held: Runner) -> int:
+    from bulkhead.stdio import open_stdin, open_stdout
+
+    stop = anyio.Event()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_on_signal, stop)
+        host = (await open_stdin(), await open_stdout())
+        failure = await serve(held, partial(spec_for, args), host, say=say, stop=stop)
+        tasks.cancel_scope.cancel()
+    if failure is not None:
+        tell(failure)
+        return failure.exit_code
+    return 130 if stop.is_set() else 0
+
+
+async def _on_signal(stop: anyio.Event) -> None:
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        async for _ in signals:
+            stop.set()

@@ -1,0 +1,123 @@
+"""`ps`, `stop`, `kill` and `gc`: the sandboxes of this user, whichever runner started them."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from typing import TYPE_CHECKING, Any
+
+from bulkhead.errors import UsageError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Awaitable, Callable
+
+    from bulkhead.engines.base import Engine, SandboxInfo
+
+
+def add_parser(commands: Any) -> None:
+    """The four commands."""
+    ps = commands.add_parser("ps", help="sandboxes that run, and how the last one of each session ended")
+    ps.add_argument("--json", action="store_true", help="for programs")
+    ps.set_defaults(run=_command(_ps))
+    stop = commands.add_parser("stop", help="stops one sandbox; its session starts another when it is asked again")
+    stop.add_argument("id", help="the sandbox's id, or the beginning of it")
+    stop.set_defaults(run=_command(_stop))
+    kill = commands.add_parser("kill", help="stops every sandbox of this user at once")
+    kill.add_argument("--all", action="store_true", required=True)
+    kill.set_defaults(run=_command(_kill))
+    gc = commands.add_parser("gc", help="removes what a crash of a runner, the engine or the machine left")
+    gc.set_defaults(run=_command(_gc))
+
+
+def _command(work: Callable[[argparse.Namespace, Engine], Awaitable[int]]) -> Callable[[argparse.Namespace], int]:
+    def run(args: argparse.Namespace) -> int:
+        import anyio
+
+        async def main() -> int:
+            from bulkhead.config import load_settings, state_dir
+            from bulkhead.engines.registry import open_engine
+
+            engine = await open_engine(load_settings().engine, state=state_dir())
+            try:
+                return await work(args, engine)
+            finally:
+                await engine.close()
+
+        return anyio.run(main)
+
+    return run
+
+
+async def _ps(args: argparse.Namespace, engine: Engine) -> int:
+    from bulkhead.config import state_dir
+    from bulkhead.sessions import read_sessions
+
+    running = {info.id: info for info in await engine.list()}
+    rows = [
+        {
+            "id": session.sandbox,
+            "server": session.server,
+            "state": "running" if session.sandbox in running else "stopped",
+            "started": running[session.sandbox].started if session.sandbox in running else None,
+            "starts": session.starts,
+            "last_end": session.last_end,
+            "pid": session.pid,
+        }
+        for session in read_sessions(state_dir())
+    ]
+    known = {row["id"] for row in rows}
+    rows += [_left_behind(info) for info in running.values() if info.id not in known]
+    _print(rows, as_json=args.json)
+    return 0
+
+
+def _left_behind(info: SandboxInfo) -> dict[str, Any]:
+    state = "running" if info.running else "left behind"
+    return {"id": info.id, "server": info.server, "state": state, "started": info.started} | {
+        "starts": None, "last_end": "", "pid": None,
+    }  # fmt: skip
+
+
+def _print(rows: list[dict[str, Any]], *, as_json: bool) -> None:
+    if as_json:
+        sys.stdout.write(json.dumps(rows, indent=2) + "\n")
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False)
+    for heading in ("SANDBOX", "SERVER", "STATE", "UP", "STARTS", "LAST END", "RUNNER"):
+        table.add_column(heading)
+    for row in rows:
+        up = f"{time.time() - row['started']:.0f} s" if row["started"] else "-"
+        cells = (row["id"] or "-", row["server"], row["state"], up, row["starts"], row["last_end"] or "-", row["pid"])
+        table.add_row(*("-" if cell is None else str(cell) for cell in cells))
+    Console(highlight=False, markup=False).print(table if rows else "no sandboxes")
+
+
+async def _stop(args: argparse.Namespace, engine: Engine) -> int:
+    found = [info.id for info in await engine.list() if info.id.startswith(args.id)]
+    if len(found) != 1:
+        what = f"{len(found)} sandboxes begin with {args.id!r}"
+        raise UsageError(what, hint="`bulkhead ps` lists them")
+    await engine.remove(found[0])
+    sys.stdout.write(f"stopped {found[0]}\n")
+    return 0
+
+
+async def _kill(args: argparse.Namespace, engine: Engine) -> int:
+    del args
+    infos = await engine.list()
+    for info in infos:
+        await engine.remove(info.id)
+    sys.stdout.write(f"stopped {len(infos)} of {len(infos)} sandboxes\n")
+    return 0
+
+
+async def _gc(args: argparse.Namespace, engine: Engine) -> int:
+    del args
+    removed = await engine.reap()
+    sys.stdout.write(f"removed {len(removed)} left behind\n" + "".join(f"  {name}\n" for name in removed))
+    return 0

@@ -1,0 +1,113 @@
+"""Joins a spec, an engine and a relay into one session: what `run`, `call`, `tools` and `demo` share."""
+
+from __future__ import annotations
+
+import os
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from bulkhead.errors import BulkheadError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterator
+    from pathlib import Path
+
+    import anyio
+    from anyio.abc import ByteReceiveStream, ByteSendStream
+
+    from bulkhead.engines.base import Engine
+    from bulkhead.engines.runners import Runner
+    from bulkhead.launch import Launch
+    from bulkhead.relay import Status
+    from bulkhead.settings import Settings
+    from bulkhead.spec import ServerSpec
+    from bulkhead.telemetry import Telemetry
+
+    FindSpec = Callable[[Engine, Callable[[str], None]], Awaitable[ServerSpec]]
+
+
+@contextmanager
+def runner() -> Iterator[Runner]:
+    """This process as a runner: its lock, and its watcher. Before any thread or event loop, because it forks."""
+    from bulkhead.engines import deadman, runners
+    from bulkhead.settings import state_dir
+
+    held = runners.hold(state_dir())
+    watcher = deadman.watch(held)
+    try:
+        yield held
+    finally:
+        watcher.dismiss()
+        held.release()
+
+
+async def serve(
+    runner: Runner,
+    find_spec: FindSpec,
+    host: tuple[ByteReceiveStream, ByteSendStream],
+    *,
+    say: Callable[[str], None],
+    stop: anyio.Event | None = None,
+) -> BulkheadError | None:
+    """One session, until the host closes its side or stop is set. Returns why the server never answered."""
+    from bulkhead.config import load_settings, state_dir
+    from bulkhead.engines.registry import open_engine
+    from bulkhead.relay import Relay, refuse
+    from bulkhead.serverlog import ServerLog
+    from bulkhead.sessions import path_of
+
+    try:
+        settings, state = load_settings(), state_dir()
+        engine = await open_engine(settings.engine, state=state, runner=runner.id)
+        try:
+            launch = await _prepared(engine, find_spec, state, say)
+            telemetry = _telemetry(launch, settings, state)
+            status_file = path_of(state, runner.id)
+            relay = Relay(
+                launch.spec,
+                host,
+                launch.start,
+                telemetry=telemetry,
+                log=ServerLog(state / "logs" / f"{launch.spec.name}.log"),
+                say=say,
+                publish=lambda status: _publish(status_file, launch.spec.name, status),
+            )
+            try:
+                return await relay.run(stop)
+            finally:
+                status_file.unlink(missing_ok=True)
+                telemetry.close()
+        finally:
+            await engine.close()
+    except BulkheadError as error:
+        await refuse(host, error)
+        return error
+
+
+async def _prepared(engine: Engine, find_spec: FindSpec, state: Path, say: Callable[[str], None]) -> Launch:
+    from bulkhead.launch import prepare
+    from bulkhead.resources import seccomp_profile
+
+    spec = await find_spec(engine, say)
+    profile = seccomp_profile(spec.sandbox.seccomp)
+    return await prepare(spec, engine, seccomp_profile=profile, state=state, say=say)
+
+
+def _publish(path: Path, server: str, status: Status) -> None:
+    from bulkhead.sessions import SessionStatus, write_session
+
+    write_session(path, SessionStatus(server, os.getpid(), status.sandbox, status.starts, status.last_end))
+
+
+def _telemetry(launch: Launch, settings: Settings, state: Path) -> Telemetry:
+    from bulkhead.config import profile_digest
+    from bulkhead.telemetry import Telemetry, TelemetrySettings
+
+    exporters = settings.exporters
+    resource = {
+        "bulkhead.server": launch.spec.name,
+        "bulkhead.image.digest": launch.image.digest,
+        "bulkhead.profile.digest": profile_digest(launch.spec),
+    }
+    chosen = TelemetrySettings(file=exporters.file, console=exporters.console, otlp_endpoint=exporters.otlp)
+    return Telemetry(chosen, resource=resource, state=state)
