@@ -1,0 +1,259 @@
+"""`bulkhead demo`: three official servers answer, and a server that means harm is refused, each in its own container.
+
+Everything that is shown has just happened: the same path as `run` and `call`, real containers, and the kernel's own
+words. An attempt that is not refused is no demo: it ends with an error.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import AsyncExitStack, ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+
+from bulkhead import __version__
+from bulkhead.cli.client import connected
+from bulkhead.cli.serve import runner, serve
+from bulkhead.errors import LimitError, UnenforceableError
+from bulkhead.serverlog import printable
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Callable
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from bulkhead.cli.client import Client
+    from bulkhead.engines.base import Engine
+    from bulkhead.engines.runners import Runner
+    from bulkhead.spec import ServerSpec
+
+_WIDTH = 80
+_CALLS: dict[str, tuple[tuple[str, dict[str, Any]], ...]] = {
+    "everything": (("echo", {"message": "hello"}), ("get-sum", {"a": 2, "b": 40})),
+    "filesystem": (
+        ("write_file", {"path": "/work/note.txt", "content": "kept in memory, gone with the session"}),
+        ("read_text_file", {"path": "/work/note.txt"}),
+    ),
+    "time": (("convert_time", {"source_timezone": "UTC", "time": "12:00", "target_timezone": "Asia/Tokyo"}),),
+}
+# What the stranger's tools try, as a person would say it; the last two end its container.
+_ATTEMPTS = {
+    "look_around": "look at the machine's processes",
+    "open_docker": "open the container engine's socket",
+    "call_home": "connect to an address outside",
+    "replace_python": "replace the Python interpreter",
+    "become_root": "become root",
+    "new_namespace": "make a namespace of its own",
+    "attach_debugger": "attach to process 1",
+    "take_memory": "take all the memory",
+    "fork_bomb": "start processes without end",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """One server of the demo, its runner, and a client of it."""
+
+    spec: ServerSpec
+    held: Runner
+    client: Client
+
+
+def add_parser(commands: Any) -> None:
+    """The command."""
+    parser = commands.add_parser("demo", help="shows three official servers at work, and a hostile one refused")
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="also draws what was shown, as a picture")
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """0 if every call was answered and every attempt refused."""
+    from rich.console import Console
+
+    console = Console(highlight=False, markup=False, emoji=False, record=args.svg is not None)
+    console.width = min(console.width, _WIDTH)
+    specs = _specs()
+    with ExitStack() as stack:
+        # Before the event loop, because each forks its watcher.
+        held = [stack.enter_context(runner()) for _ in specs]
+        anyio.run(_demo, console, specs, held)
+    _trace(console)
+    _next(console)
+    if args.svg is not None:
+        from bulkhead.cli.picture import draw
+
+        args.svg.write_text(draw(console, "bulkhead demo"), encoding="utf-8")
+    return 0
+
+
+def _specs() -> list[ServerSpec]:
+    from bulkhead.config import load_profile
+    from bulkhead.resources import folder
+    from bulkhead.spec import Limits, Server, ServerSpec
+
+    code = (Path(__file__).parent / "stranger.py").read_text(encoding="utf-8")
+    server = Server(image="bulkhead/python", command=("python3", "-c", code))
+    stranger = ServerSpec(name="stranger", server=server, limits=Limits(memory=64 * 2**20, pids=16))
+    return [*(load_profile(folder("profiles") / "servers" / f"{name}.toml") for name in _CALLS), stranger]
+
+
+async def _demo(console: Console, specs: list[ServerSpec], held: list[Runner]) -> None:
+    from bulkhead.config import load_settings, state_dir
+    from bulkhead.engines.registry import open_engine
+
+    engine = await open_engine(load_settings().engine, state=state_dir())
+    try:
+        info = await engine.probe()
+        console.print(f"Bulkhead {__version__} on {info.name} {info.version}", style="bold")
+        await _images(console, specs, engine)
+        async with AsyncExitStack() as stack:
+            guests = [await _guest(stack, spec, of) for spec, of in zip(specs, held, strict=True)]
+            await _introduce(console, engine, guests[:-1])
+            await _calls(console, guests[:-1])
+            await _harm(console, guests[-1])
+    finally:
+        await engine.close()
+
+
+async def _images(console: Console, specs: list[ServerSpec], engine: Engine) -> None:
+    """Built one after the other, because each wants both processors and the network."""
+    from bulkhead.config import state_dir
+    from bulkhead.supply.images import image_for
+
+    with console.status("looking for the images") as status:
+        for spec in specs:
+            await image_for(spec.server, engine, state=state_dir(), say=_progress(console, status))
+
+
+def _progress(console: Console, status: Any) -> Callable[[str], None]:
+    """On a terminal one line that changes, elsewhere a line each."""
+    if console.is_terminal:
+        return status.update  # type: ignore[no-any-return]
+    return lambda line: console.print(f"  {line}")
+
+
+async def _guest(stack: AsyncExitStack, spec: ServerSpec, held: Runner) -> Guest:
+    async def find(engine: Engine, say: object) -> ServerSpec:
+        del engine, say
+        return spec
+
+    client = await stack.enter_async_context(connected(lambda *host: serve(held, find, host, say=lambda _: None)))
+    return Guest(spec, held, client)
+
+
+async def _introduce(console: Console, engine: Engine, guests: list[Guest]) -> None:
+    """Who runs, in what: one row a container."""
+    from bulkhead.engines.hardening import plan_for
+
+    _heading(console, "Three official servers, each in a container of its own")
+    started = time.monotonic()
+    ready: dict[str, float] = {}
+
+    async def come_up(guest: Guest) -> None:
+        await guest.client.open()
+        ready[guest.spec.name] = time.monotonic() - started
+
+    async with anyio.create_task_group() as tasks:
+        for guest in guests:
+            tasks.start_soon(come_up, guest)
+    running = {info.runner: info for info in await engine.list() if info.running}
+    table = _grid("server", "version", "image", "uid", "memory", "processes", "ready")
+    for guest in guests:
+        spec, info = guest.spec, running[guest.held.id]
+        plan = plan_for(
+            spec, sandbox_id=info.id, image_digest=info.image, image_command=("-",), seccomp="", owners={}
+        )  # fmt: skip
+        version, image = spec.server.package.rpartition("@")[2], plan.image.removeprefix("sha256:")[:12]
+        limits = (f"{plan.memory >> 20} MiB", str(plan.pids), f"{ready[spec.name]:.1f} s")
+        table.add_row(spec.name, version, image, str(plan.uid), *limits)
+    console.print(table)
+    console.print(
+        "\n  Each: no network, no capabilities, no swap, one processor, a read-only root,\n"
+        "  an unprivileged user of its own, and only the system calls of our own list.",
+        style="dim",
+    )
+
+
+async def _calls(console: Console, guests: list[Guest]) -> None:
+    _heading(console, "They answer")
+    table = _grid("server", "tool", "answer", "took")
+    for guest in guests:
+        for tool, arguments in _CALLS[guest.spec.name]:
+            before = time.monotonic()
+            result = await guest.client.request("tools/call", {"name": tool, "arguments": arguments})
+            took = f"{(time.monotonic() - before) * 1000:.0f} ms"
+            table.add_row(guest.spec.name, tool, _text(result), took)
+    console.print(table)
+
+
+async def _harm(console: Console, guest: Guest) -> None:
+    _heading(console, "A server that means harm is given the same")
+    await guest.client.open()
+    table = _grid("it tries to", "and the kernel says")
+    for tool, attempt in _ATTEMPTS.items():
+        table.add_row(attempt, _refusal(await _attempt(guest, tool), attempt))
+    before = time.monotonic()
+    await _attempt(guest, "status")
+    table.add_row("answer as if nothing had been", f"a fresh container does, {time.monotonic() - before:.1f} s later")
+    console.print(table)
+
+
+async def _attempt(guest: Guest, tool: str) -> dict[str, Any] | LimitError:
+    try:
+        return await guest.client.request("tools/call", {"name": tool, "arguments": {}})
+    except LimitError as error:
+        return error
+
+
+def _refusal(outcome: dict[str, Any] | LimitError, attempt: str) -> Any:
+    from rich.text import Text
+
+    if isinstance(outcome, LimitError):
+        return Text.assemble((f"stopped: {outcome.reason}", "yellow"), f", {outcome.why.partition(' ')[2]}")
+    if not outcome.get("isError"):
+        raise UnenforceableError(
+            f"a sandbox was able to {attempt}",
+            why=_text(outcome),
+            hint="run nothing that you do not trust here, and see `bulkhead doctor`",
+        )
+    return Text(f"refused: {_text(outcome)}", "green")
+
+
+def _trace(console: Console) -> None:
+    _heading(console, "Every call was traced (bulkhead trace)")
+
+
+def _next(console: Console) -> None:
+    _heading(console, "Next")
+    console.print("  Put bulkhead before what a host's configuration starts:\n")
+    console.print('    -  "command": "npx", "args": ["-y", "@scope/server"]', style="red")
+    console.print('    +  "command": "bulkhead", "args": ["run", "--", "npx", "-y", "@scope/server"]', style="green")
+    console.print("\n  bulkhead profile ls   bulkhead tools filesystem   bulkhead doctor   bulkhead trace")
+
+
+def _heading(console: Console, text: str) -> None:
+    console.print(f"\n{text}\n", style="bold")
+
+
+def _grid(*headings: str) -> Table:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column(width=1)
+    for heading in headings:
+        table.add_column(heading, overflow="ellipsis", no_wrap=True, justify="right" if heading in _NUMBERS else "left")
+    return table
+
+
+_NUMBERS = {"uid", "memory", "processes", "ready", "took"}
+
+
+def _text(result: dict[str, Any]) -> str:
+    """A result's first text on one line."""
+    texts = [item["text"] for item in result.get("content", []) if isinstance(item.get("text"), str)]
+    return printable(" ".join("".join(texts[:1]).split()))
