@@ -1,9 +1,9 @@
 """TEST ONLY: Streamable HTTP in front of a stdio command, so that HTTP-only suites can judge a stdio server.
 
-    python -m tests.protocol.bridge --port N [--spare] -- CMD ARGS
+    python -m tests.protocol.bridge --port N [--spares K] -- CMD ARGS
 
 Each HTTP session is a process of its own; frames pass as the bytes that they are. --port 0 takes a free port; the
-first line of stdout says which. --spare keeps one process started ahead, for commands that take long to come up.
+first line of stdout says which. --spares keeps that many processes started ahead, for commands that are slow to start.
 What a server sends outside of an answer goes to the newest open stream of a request, else to the GET stream.
 """
 
@@ -16,6 +16,7 @@ import json
 import secrets
 import socket
 import sys
+from collections import deque
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -93,29 +94,33 @@ async def _events(queue: asyncio.Queue[bytes | None]) -> AsyncIterator[bytes]:
 class Bridge:
     """All sessions of one command."""
 
-    def __init__(self, command: Sequence[str], *, spare: bool) -> None:
+    def __init__(self, command: Sequence[str], *, spares: int) -> None:
         self._command = command
-        self._keep_spare = spare
-        self._spare: asyncio.Task[asyncio.subprocess.Process] | None = None
+        self._keep = spares
+        self._spares: deque[asyncio.Task[asyncio.subprocess.Process]] = deque()
         self._sessions: dict[str, Session] = {}
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def _spawn(self) -> asyncio.subprocess.Process:
         pipe = asyncio.subprocess.PIPE
         return await asyncio.create_subprocess_exec(*self._command, stdin=pipe, stdout=pipe, limit=_LINE)
 
     async def open(self) -> Session:
-        """A new session: the spare process, or one that starts now."""
-        process = await (self._spare or self._spawn())
-        self._spare = asyncio.create_task(self._spawn()) if self._keep_spare else None
-        session = Session(process)
+        """A new session: the oldest spare process, or one that starts now."""
+        session = Session(await self._spares.popleft() if self._spares else await self._spawn())
         self._sessions[session.id] = session
+        self.restock()
         return session
+
+    def restock(self) -> None:
+        """Starts the spares that are missing."""
+        while len(self._spares) < self._keep:
+            self._spares.append(asyncio.create_task(self._spawn()))
 
     async def close(self) -> None:
         """Ends every process."""
-        if self._spare is not None:
-            await Session(await self._spare).close()
-        await asyncio.gather(*(session.close() for session in self._sessions.values()))
+        spares = [Session(await spare) for spare in self._spares]
+        await asyncio.gather(*(session.close() for session in [*self._sessions.values(), *spares]), *self._closing)
 
     async def post(self, request: Request) -> Response:
         """One frame from the client."""
@@ -150,7 +155,7 @@ class Bridge:
         session = self._sessions.pop(request.headers.get("mcp-session-id", ""), None)
         if session is None:
             return _refused(404, "no such session")
-        await session.close()
+        self._closing.add(asyncio.create_task(session.close()))
         return Response(status_code=200)
 
     async def handle(self, request: Request) -> Response:
@@ -171,12 +176,13 @@ def main(arguments: Sequence[str]) -> None:
     split = list(arguments).index("--")
     parser = argparse.ArgumentParser()
     parser.add_argument("--port", type=int, default=0)
-    parser.add_argument("--spare", action="store_true")
+    parser.add_argument("--spares", type=int, default=0)
     options = parser.parse_args(arguments[:split])
-    bridge = Bridge(arguments[split + 1 :], spare=options.spare)
+    bridge = Bridge(arguments[split + 1 :], spares=options.spares)
 
     @contextlib.asynccontextmanager
     async def lifespan(_app: Starlette) -> AsyncIterator[None]:
+        bridge.restock()
         yield
         await bridge.close()
 

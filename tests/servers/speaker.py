@@ -87,7 +87,7 @@ class Speaker:
         for line in sys.stdin.buffer:
             message = json.loads(line)
             if "method" not in message:
-                self._waiting.pop(message["id"]).put(message)
+                self._waiting.pop(message["id"], queue.SimpleQueue()).put(message)
             elif "id" in message:
                 self.cancelled[message["id"]] = threading.Event()
                 threading.Thread(target=self._answer, args=(methods, message), daemon=True).start()
