@@ -15,43 +15,47 @@ import anyio
 import anyio.lowlevel
 
 from bulkhead.engines.base import SandboxInfo
-from bulkhead.engines.docker_api import Api, ConflictError, GoneError
+from bulkhead.engines.docker_api import Api, ConflictError, GoneError, remove_container
 from bulkhead.engines.docker_images import DockerImages
 from bulkhead.engines.docker_info import engine_info
 from bulkhead.engines.docker_plan import refuse_engine
 from bulkhead.engines.docker_sandbox import DockerSandbox, start_container
-from bulkhead.engines.runners import forget, is_dead, known, state_id
+from bulkhead.engines.runners import RUNNER, SANDBOX, SERVER, STATE, forget, hold, is_dead, known, note, state_id
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from bulkhead.engines.base import EngineInfo
+    from bulkhead.engines.base import EngineInfo, ImageStore, Sandbox
     from bulkhead.engines.hardening import Plan
 
 Rows = list[dict[str, Any]]
 Ids = list[str]  # within the class, list is a method
-STATE, RUNNER, SERVER, SANDBOX = "bulkhead.state", "bulkhead.runner", "bulkhead.server", "bulkhead.sandbox"
 
 
 class DockerEngine:
-    """The containers of one runner on one daemon. state is Bulkhead's state folder, runner the id of its lock."""
+    """The containers of one runner on one daemon.
 
-    def __init__(self, endpoint: str, *, state: Path, runner: str) -> None:
+    state is Bulkhead's state folder, runner the id of its lock; without one the engine holds a lock of its own.
+    """
+
+    def __init__(self, endpoint: str, *, state: Path, runner: str = "") -> None:
         self._api = Api(endpoint)
         self._state = state
-        self._runner = runner
-        self._owner = {STATE: state_id(state)}
+        self._own_runner = None if runner else hold(state)
+        self._runner = self._own_runner.id if self._own_runner else runner
+        note(state, self._runner, endpoint)
+        self._labels = {STATE: state_id(state), RUNNER: self._runner}
         self._info: EngineInfo | None = None
         self._open: set[DockerSandbox] = set()
-        self.images = DockerImages(self._api, self._owner | {RUNNER: runner})
+        self.images: ImageStore = DockerImages(self._api, self._labels)
 
     async def probe(self) -> EngineInfo:
         self._info = await self._api.call(lambda client: engine_info(client.info(), self._api.endpoint))
         return self._info
 
-    async def start(self, plan: Plan) -> DockerSandbox:
+    async def start(self, plan: Plan) -> Sandbox:
         refuse_engine(plan, self._info or await self.probe())
-        labels = {**self._owner, RUNNER: self._runner, SERVER: plan.server, SANDBOX: plan.id}
+        labels = self._labels | {SERVER: plan.server, SANDBOX: plan.id}
         started = await self._api.call(partial(start_container, plan=plan, labels=labels))
         sandbox = DockerSandbox(self._api, plan, started)
         self._open = {other for other in self._open if not other.gone} | {sandbox}
@@ -85,19 +89,18 @@ class DockerEngine:
                 if not sandbox.gone:
                     await sandbox.stop(0)
         self._api.close()
+        if self._own_runner is not None:
+            self._own_runner.release()
+            self._own_runner = None
 
     async def _containers(self, *labels: str) -> Rows:
-        filters = {"label": [f"{STATE}={self._owner[STATE]}", *labels]}
+        filters = {"label": [f"{STATE}={self._labels[STATE]}", *labels]}
         return await self._api.call(lambda client: client.containers(all=True, filters=filters))
 
     async def _remove(self, containers: Rows) -> None:
         for container in containers:
             with suppress(GoneError, ConflictError):
-                await self._api.call(partial(_remove_container, container=container["Id"]))
-
-
-def _remove_container(client: Any, container: str) -> None:
-    client.remove_container(container, force=True, v=True)
+                await self._api.call(partial(remove_container, container=container["Id"]))
 
 
 def _label(container: dict[str, Any], name: str) -> str:

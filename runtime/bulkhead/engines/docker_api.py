@@ -88,6 +88,11 @@ def connect(endpoint: str) -> Any:
     return first if spoken == OLDEST else client(min(spoken, NEWEST, key=_number))
 
 
+def remove_container(client: Any, container: str) -> None:
+    """Kills it, if it runs, and leaves nothing of it, volumes included."""
+    client.remove_container(container, force=True, v=True)
+
+
 def _number(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split("."))
 

@@ -15,7 +15,7 @@ import anyio.from_thread
 import anyio.to_thread
 
 from bulkhead.engines.base import ImageInfo
-from bulkhead.engines.docker_api import GoneError
+from bulkhead.engines.docker_api import GoneError, remove_container
 from bulkhead.errors import EngineError
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ class DockerImages:
                 yield chunk
         finally:
             with anyio.CancelScope(shield=True):
-                await self._api.call(lambda client: client.remove_container(container, force=True, v=True))
+                await self._api.call(partial(remove_container, container=container))
 
     async def commit(self, sandbox: Sandbox, name: str, labels: Mapping[str, str]) -> ImageInfo:
         return await self.load(name, self._root(f"bulkhead-{sandbox.id}"), labels)

@@ -10,11 +10,13 @@ from __future__ import annotations
 import asyncio
 import signal
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import anyio
 
 from bulkhead.engines.base import Exit
+from bulkhead.engines.docker_api import remove_container
 from bulkhead.engines.docker_plan import container_config, refuse_image
 from bulkhead.engines.docker_stream import Attachment
 from bulkhead.engines.docker_usage import Meter
@@ -23,6 +25,8 @@ from bulkhead.errors import EngineError, UnenforceableError
 if TYPE_CHECKING:
     import socket
     from collections.abc import Mapping
+
+    from anyio.abc import ByteReceiveStream, ByteSendStream
 
     from bulkhead.engines.base import Usage
     from bulkhead.engines.docker_api import Api
@@ -51,9 +55,9 @@ class DockerSandbox:
         self._api = api
         self._container = started.id
         self._attachment = Attachment(started.stdio)
-        self.stdin = self._attachment.stdin
-        self.stdout = self._attachment.stdout
-        self.stderr = self._attachment.stderr
+        self.stdin: ByteSendStream = self._attachment.stdin
+        self.stdout: ByteReceiveStream = self._attachment.stdout
+        self.stderr: ByteReceiveStream = self._attachment.stderr
         self._meter = Meter(api, started.id, started.pid, [tmpfs.target for tmpfs in plan.tmpfs])
         self._exit: Exit | None = None
         self._asked: str | None = None  # None: nobody stopped it. Otherwise the limit for which we did, or "".
@@ -119,7 +123,7 @@ class DockerSandbox:
 
     async def _remove(self) -> None:
         with suppress(EngineError):  # the daemon is gone, or somebody was faster; what is left is for reap()
-            await self._api.call(lambda client: client.remove_container(self._container, force=True, v=True))
+            await self._api.call(partial(remove_container, container=self._container))
 
     def _cause(self, state: Mapping[str, Any]) -> Exit:
         code = state["ExitCode"]
@@ -150,7 +154,7 @@ def start_container(client: Any, plan: Plan, labels: Mapping[str, str]) -> Start
     except BaseException:
         for sock in sockets:
             sock.close()
-        client.remove_container(container, force=True, v=True)
+        remove_container(client, container)
         raise
     return Started(container, pid, *sockets)
 

@@ -1,20 +1,22 @@
 """Who is alive: each runner holds a lock in the state folder for its life. A lock that can be taken is a dead one's.
 
 The kernel lets a lock go with its process, however that ended, and over a restart of the machine. The state folder has
-an id of its own, so that two users of one daemon, or two machines, do not take each other's sandboxes for theirs.
+an id of its own, so that two users of one daemon, or two machines, do not take each other's sandboxes for theirs. Both
+ids are labels of every container.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
-import secrets
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+STATE, RUNNER, SERVER, SANDBOX = "bulkhead.state", "bulkhead.runner", "bulkhead.server", "bulkhead.sandbox"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +39,8 @@ def state_id(state: Path) -> str:
         with suppress(FileNotFoundError):
             return path.read_text().strip()
         state.mkdir(parents=True, exist_ok=True, mode=0o700)
-        new = state / f"id.{secrets.token_hex(8)}"
-        new.write_text(secrets.token_hex(8))
+        new = state / f"id.{os.urandom(8).hex()}"
+        new.write_text(os.urandom(8).hex())
         with suppress(FileExistsError):  # another runner's is as good
             path.hardlink_to(new)
         new.unlink()
@@ -49,12 +51,22 @@ def hold(state: Path) -> Runner:
     folder = _folder(state)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     while True:
-        runner = secrets.token_hex(6)
+        runner = os.urandom(6).hex()
         fd = os.open(folder / runner, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         # Between the two lines another runner may take the new file for a dead one's: then it is locked, or gone.
         if _locked(fd) and (folder / runner).exists():
             return Runner(runner, folder / runner, fd)
         os.close(fd)
+
+
+def note(state: Path, runner: str, endpoint: str) -> None:
+    """Writes into runner's lock where its containers are, for the one who has to remove them."""
+    (_folder(state) / runner).write_text(endpoint)
+
+
+def endpoint_of(lock: bytes) -> str:
+    """What note() wrote; "" before that."""
+    return lock.decode()
 
 
 def known(state: Path) -> set[str]:
@@ -66,7 +78,7 @@ def is_dead(state: Path, runner: str) -> bool:
     """Whether nobody holds runner's lock."""
     try:
         fd = os.open(_folder(state) / runner, os.O_RDWR | os.O_CLOEXEC)
-    except FileNotFoundError:
+    except (FileNotFoundError, IsADirectoryError):
         return True
     try:
         return _locked(fd)
