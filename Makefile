@@ -15,9 +15,9 @@ venv: .venv/installed ## a virtual environment with the package in it
 .venv/installed: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo 'Python 3.11 or later is needed: make PYTHON=python3.11' >&2; exit 4; }
-	@echo '== virtual environment'
+	@echo '== virtual environment (a minute, the first time)'
 	test -x $(BIN)/pip || $(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet -e '.[test,check]'
+	$(BIN)/pip install -qq -e '.[test,check]'
 	@touch $@
 
 engine: venv ## find a container engine, or install and start one

@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
-from bulkhead.engines.registry import open_engine
 
 from bulkhead.config import find_profile, load_profile, load_settings, state_dir
 from bulkhead.engines.hardening import plan_for
+from bulkhead.engines.registry import open_engine
 from bulkhead.launch import prepare
 from bulkhead.resources import seccomp_profile
 
