@@ -1,0 +1,94 @@
+"""The images of our own recipes: base from a root file system, the others from their parent.
+
+They are found by name, and are good while their label `bulkhead.recipe` is the recipe's digest.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+
+from bulkhead.errors import EngineError
+from bulkhead.supply import apt, host, job
+from bulkhead.supply.host import Passed
+from bulkhead.supply.images import RECIPE, RELEASE, find_base
+from bulkhead.supply.recipes import recipe
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from bulkhead.engines.base import Engine, ImageInfo
+    from bulkhead.supply.recipes import Recipe
+
+
+async def base(engine: Engine, name: str, *, state: Path, say: Callable[[str], None]) -> ImageInfo:
+    """The image of "bulkhead/NAME", built if there is none, with all that it needs. The caller holds the build lock.
+
+    Raises UsageError for an unknown name, StartError (reason "build") and EngineError.
+    """
+    if found := await find_base(engine, name):
+        return found
+    made = recipe(name)
+    if made.parent:
+        parent = await base(engine, made.parent, state=state, say=say)
+        return await _build(engine, made, parent.digest, parent.labels[RELEASE], state=state, say=say)
+    root, release = await _root(engine, made, state=state, say=say)
+    try:
+        return await _build(engine, made, root.digest, release, state=state, say=say)
+    finally:
+        with anyio.CancelScope(shield=True):
+            await engine.images.remove(root.name)
+
+
+async def _build(
+    engine: Engine, made: Recipe, parent: str, release: str, *, state: Path, say: Callable[[str], None]
+) -> ImageInfo:
+    given = await _fetched(engine, made, state=state, say=say)
+    say(f"building {made.name}: installing {' '.join(made.packages)}")
+    passed = host.network() | await anyio.to_thread.run_sync(apt.passed, release)
+    command = ("sh", f"{host.JOB}/base/build.sh", made.name.rpartition("/")[2], *made.packages)
+    with job.folder(state, made, passed, given) as files:
+        async with job.built(engine, parent, command, files, passed, root=True) as (sandbox, _):
+            say(f"building {made.name}: saving")
+            labels = {RECIPE: made.digest, RELEASE: release}
+            return await engine.images.commit(sandbox, f"{made.name}:latest", labels)
+
+
+async def _fetched(engine: Engine, made: Recipe, *, state: Path, say: Callable[[str], None]) -> dict[str, bytes]:
+    """The file "input": what the recipe's fetch.sh prints in the image that it asks for."""
+    if not made.fetch:
+        return {}
+    image = await base(engine, made.fetch, state=state, say=say)
+    say(f"building {made.name}: downloading")
+    passed = host.network() | await anyio.to_thread.run_sync(host.pip)
+    command = ("sh", f"{host.JOB}/{made.name.rpartition('/')[2]}/fetch.sh")
+    with job.folder(state, made, passed) as files:
+        async with job.built(engine, image.digest, command, files, passed) as (_, output):
+            return {"input": output}
+
+
+async def _root(engine: Engine, made: Recipe, *, state: Path, say: Callable[[str], None]) -> tuple[ImageInfo, str]:
+    """A root file system as an image without configuration, and its release: a registry's, else from packages."""
+    name = f"bulkhead/root:{made.digest[:12]}"
+    release = made.release
+    try:
+        say(f"building {made.name}: pulling {made.root}")
+        pulled = await engine.images.pull(made.root)
+    except EngineError as error:
+        say(f"building {made.name}: no registry ({error.what}); from Debian packages instead")
+    else:
+        return await engine.images.load(name, engine.images.export(pulled.digest), {}), release
+    with job.folder(state, made, Passed()) as files:
+        target = files / "root.tar"
+        release = await anyio.to_thread.run_sync(partial(apt.bootstrap, target, made.packages))
+        return await engine.images.load(name, _chunks(target), {}), release
+
+
+async def _chunks(path: Path) -> AsyncIterator[bytes]:
+    async with await anyio.open_file(path, "rb") as file:
+        while chunk := await file.read(2**20):
+            yield chunk

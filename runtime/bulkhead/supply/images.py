@@ -1,0 +1,98 @@
+"""The image that a server runs from: found by name where it was built before, which is one question to the engine.
+
+This module is on the way of every `bulkhead run`, so what builds is imported only when something is built.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from bulkhead.errors import StartError
+from bulkhead.supply.names import image_name, lock_path, parse, slug
+from bulkhead.supply.recipes import recipe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from bulkhead.engines.base import Engine, ImageInfo
+    from bulkhead.spec import Server
+    from bulkhead.supply.names import Package
+
+# Labels of our images. They say what an image was made from; policy is never read from one.
+RECIPE, RELEASE, BASE = "bulkhead.recipe", "bulkhead.release", "bulkhead.base"
+PACKAGE, LOCK, COMMAND, SOURCE = "bulkhead.package", "bulkhead.lock", "bulkhead.command", "bulkhead.source"
+
+
+@dataclass(frozen=True, slots=True)
+class BuiltImage:
+    """digest is what a Plan runs. command is the package's own, () for other images; lock_sha256 "" likewise."""
+
+    digest: str
+    name: str
+    command: tuple[str, ...] = ()
+    lock_sha256: str = ""
+
+
+async def image_for(server: Server, engine: Engine, *, state: Path, say: Callable[[str], None]) -> BuiltImage:
+    """The image of a server, built or pulled where it is not there yet, which say() is told about.
+
+    Raises StartError (reason "build"), IntegrityError (reason "lock") and EngineError.
+    """
+    found = await find(server, engine, state=state)
+    if found is None:
+        from bulkhead.supply.build import build  # noqa: PLC0415 - see the module's rule
+
+        found = await build(server, engine, state=state, say=say)
+    image = _built(found)
+    if server.package and not (server.command or image.command):
+        why = "it has none, or several, and none is called as the package is"
+        raise StartError(
+            f"{server.package} has no command of its own", why=why, hint="write server.command in the profile"
+        )
+    return image
+
+
+async def find(server: Server, engine: Engine, *, state: Path) -> ImageInfo | None:
+    """The image of a server, if it was made before, from the same recipe and the same lock."""
+    if server.package:
+        package = parse(server.package)
+        path = lock_path(state, package)
+        return await find_package(engine, package, path.read_text(encoding="utf-8")) if path.exists() else None
+    if "@sha256:" in server.image:
+        return await _labelled(engine, copy_name(server.image), SOURCE, server.image)
+    return await find_base(engine, server.image)
+
+
+async def find_base(engine: Engine, name: str) -> ImageInfo | None:
+    """The image of "bulkhead/NAME", if it was built from today's recipe. Raises UsageError for an unknown name."""
+    return await _labelled(engine, f"{name}:latest", RECIPE, recipe(name).digest)
+
+
+async def find_package(engine: Engine, package: Package, lock: str) -> ImageInfo | None:
+    """The image in which exactly this lock is installed."""
+    name = image_name(package, recipe(package.recipe).digest, lock)
+    return await _labelled(engine, name, LOCK, sha256(lock))
+
+
+def copy_name(reference: str) -> str:
+    """The name of our copy of a registry's image "NAME@sha256:DIGEST"."""
+    name, _, digest = reference.partition("@sha256:")
+    return f"bulkhead/copy/{slug(name)}:{digest}"
+
+
+def sha256(lock: str) -> str:
+    return hashlib.sha256(lock.encode()).hexdigest()
+
+
+async def _labelled(engine: Engine, name: str, label: str, value: str) -> ImageInfo | None:
+    found = await engine.images.find(name)
+    return found if found and found.labels.get(label) == value else None
+
+
+def _built(image: ImageInfo) -> BuiltImage:
+    command = tuple(json.loads(image.labels.get(COMMAND, "[]")))
+    return BuiltImage(image.digest, image.name, command, image.labels.get(LOCK, ""))
