@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from bulkhead import telemetry
 from bulkhead.engines.base import Exit, Usage
 from bulkhead.errors import BulkheadError, LimitError, ProtocolError, StartError
 from bulkhead.policy import chain
@@ -87,7 +88,7 @@ class Relay:
         host: tuple[ByteReceiveStream, ByteSendStream],
         launch: Callable[[], Awaitable[Sandbox]],
         *,
-        telemetry: Telemetry,
+        recorder: Telemetry,
         log: ServerLog,
         say: Callable[[str], None],
         publish: Callable[[Status], None] = lambda _: None,
@@ -95,7 +96,7 @@ class Relay:
         self._spec = spec
         self._host_in, self._host_out = host
         self._launch = launch
-        self._telemetry = telemetry
+        self._recorder = recorder
         self._log = log
         self._say = say
         self._publish = publish
@@ -169,7 +170,7 @@ class Relay:
         verdict = chain.judge(chain.REQUEST, request, entry.context)
         try:
             if isinstance(verdict, Deny):
-                entry.trace.set("bulkhead.decision", "deny")
+                entry.trace.set(telemetry.DECISION, "deny")
                 raise verdict.error
             if request.method == "tools/call":
                 self._calls.append(time.monotonic())
@@ -185,14 +186,14 @@ class Relay:
         name = name if type(name) is str else ""
         parent = messages.meta(params).get("traceparent")
         uri = params.get("uri")
-        trace = self._telemetry.begin(
+        trace = self._recorder.begin(
             request.method,
             request_id=request.id,
             name=name,
             uri=uri if type(uri) is str else "",
             parent=parent if type(parent) is str else None,
         )
-        trace.set("bulkhead.bytes.in", len(request.raw))
+        trace.set(telemetry.BYTES_IN, len(request.raw))
         return Pending(request, trace, self._context(request.method, name))
 
     def _context(self, method: str, tool: str) -> Context:
@@ -218,7 +219,7 @@ class Relay:
         cancelled = self._session.host.cancel(note) if note.method == "notifications/cancelled" else None
         if cancelled is not None:
             cancelled.trace.end("cancelled")
-        trace = self._telemetry.begin(note.method, request_id=None)
+        trace = self._recorder.begin(note.method, request_id=None)
         trace.sent()
         if sandbox is not None:
             await self._to_sandbox(sandbox, messages.with_context(note, trace.traceparent))
@@ -282,7 +283,7 @@ class Relay:
         elif isinstance(message, Request):
             entry = Pending(
                 message,
-                self._telemetry.begin(message.method, request_id=message.id, from_host=False),
+                self._recorder.begin(message.method, request_id=message.id, from_host=False),
                 Context(self._spec, message.method),
             )
             self._session.server.ask(message, entry)
@@ -305,12 +306,13 @@ class Relay:
         self._answered = self._spoken = True
         if entry.request.method == "initialize" and answer.result is not None:
             self._shaken = True
+            self._recorder.note(telemetry.PROTOCOL_VERSION, str(answer.result.get("protocolVersion")))
         verdict = chain.judge(chain.RESULT, answer, entry.context)
         if isinstance(verdict, Deny):
-            entry.trace.set("bulkhead.decision", "deny")
+            entry.trace.set(telemetry.DECISION, "deny")
             await self._fail(entry, verdict.error)
             return
-        entry.trace.set("bulkhead.bytes.out", len(answer.raw))
+        entry.trace.set(telemetry.BYTES_OUT, len(answer.raw))
         await self._to_host(answer.raw)
         await self._measure(entry)
         entry.trace.end(_error_type(answer))
@@ -364,10 +366,12 @@ class Relay:
             hint = f"see `bulkhead trace {self._spec.name}` and wait a minute"
             raise LimitError("the server is not started again", why=why, hint=hint, reason="restarts")
         self._starts.append(now)
+        self._recorder.warm()
         sandbox = await self._launch()
         self._sandbox, self._usage, self._spoken = sandbox, Usage(), False
         self._status = replace(self._status, sandbox=sandbox.id, starts=self._status.starts + 1)
         self._publish(self._status)
+        self._recorder.sandbox_started(sandbox.id)
         self._tasks.start_soon(self._drain_stderr, sandbox)
         self._tasks.start_soon(self._pump_sandbox, sandbox)
         if self._status.starts > 1:
@@ -400,6 +404,7 @@ class Relay:
         if self._sandbox is sandbox:
             self._sandbox = None
         error = self._obituary(end)
+        self._recorder.sandbox_ended("" if self._leaving else error.reason)
         if self._session.host.pending or not self._leaving:
             self._last_error = error
         if self._replay is not None:
@@ -466,12 +471,12 @@ class Relay:
             return
         usage, trace = await self._sandbox.usage(), entry.trace
         self._usage = usage
-        trace.set("bulkhead.cpu.seconds", round(usage.cpu_seconds - entry.before.cpu_seconds, 6))
-        trace.set("bulkhead.memory.peak_bytes", usage.memory_peak_bytes)
+        trace.set(telemetry.CPU_SECONDS, round(usage.cpu_seconds - entry.before.cpu_seconds, 6))
+        trace.set(telemetry.MEMORY_PEAK, usage.memory_peak_bytes)
         if throttled := usage.throttled_seconds - entry.before.throttled_seconds:
-            trace.set("bulkhead.cpu.throttled_seconds", round(throttled, 6))
+            trace.set(telemetry.THROTTLED_SECONDS, round(throttled, 6))
         if limit := self._reached(usage):
-            trace.set("bulkhead.limit", limit)
+            trace.set(telemetry.LIMIT, limit)
 
     # The ends
 
@@ -498,7 +503,7 @@ class Relay:
 
     async def _fail(self, entry: Pending, error: BulkheadError) -> None:
         if isinstance(error, LimitError):
-            entry.trace.set("bulkhead.limit", error.reason)
+            entry.trace.set(telemetry.LIMIT, error.reason)
         entry.trace.end(error.reason)
         await self._to_host(messages.failure(entry.request.id, error))
 

@@ -61,13 +61,13 @@ async def serve(
         engine = await open_engine(settings.engine, state=state, runner=runner.id)
         try:
             launch = await _prepared(engine, find_spec, state, say)
-            telemetry = _telemetry(launch, settings, state)
+            recorder = _recorder(launch, settings, state)
             status_file = path_of(state, runner.id)
             relay = Relay(
                 launch.spec,
                 host,
                 launch.start,
-                telemetry=telemetry,
+                recorder=recorder,
                 log=ServerLog(state / "logs" / f"{launch.spec.name}.log"),
                 say=say,
                 publish=lambda status: _publish(status_file, launch.spec.name, status),
@@ -76,7 +76,7 @@ async def serve(
                 return await relay.run(stop)
             finally:
                 status_file.unlink(missing_ok=True)
-                telemetry.close()
+                recorder.close()
         finally:
             await engine.close()
     except BulkheadError as error:
@@ -99,15 +99,15 @@ def _publish(path: Path, server: str, status: Status) -> None:
     write_session(path, SessionStatus(server, os.getpid(), status.sandbox, status.starts, status.last_end))
 
 
-def _telemetry(launch: Launch, settings: Settings, state: Path) -> Telemetry:
+def _recorder(launch: Launch, settings: Settings, state: Path) -> Telemetry:
+    from bulkhead import telemetry
     from bulkhead.config import profile_digest
-    from bulkhead.telemetry import Telemetry, TelemetrySettings
 
     exporters = settings.exporters
     resource = {
-        "bulkhead.server": launch.spec.name,
-        "bulkhead.image.digest": launch.image.digest,
-        "bulkhead.profile.digest": profile_digest(launch.spec),
+        telemetry.SERVER: launch.spec.name,
+        telemetry.IMAGE_DIGEST: launch.image.digest,
+        telemetry.PROFILE_DIGEST: profile_digest(launch.spec),
     }
-    chosen = TelemetrySettings(file=exporters.file, console=exporters.console, otlp_endpoint=exporters.otlp)
-    return Telemetry(chosen, resource=resource, state=state)
+    chosen = telemetry.TelemetrySettings(file=exporters.file, console=exporters.console, otlp_endpoint=exporters.otlp)
+    return telemetry.Telemetry(chosen, resource=resource, state=state)
