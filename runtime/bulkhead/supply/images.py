@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from bulkhead.errors import StartError
 from bulkhead.supply.names import image_name, lock_path, parse, slug
+from bulkhead.supply.pins import resolve_newest
 from bulkhead.supply.recipes import recipe
 
 if TYPE_CHECKING:
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from bulkhead.engines.base import Engine, ImageInfo
     from bulkhead.spec import Server
     from bulkhead.supply.names import Package
+
+__all__ = ["BuiltImage", "image_for", "resolve_newest"]
 
 # Labels of our images. They say what an image was made from; policy is never read from one.
 RECIPE, RELEASE, BASE = "bulkhead.recipe", "bulkhead.release", "bulkhead.base"
@@ -50,9 +53,8 @@ async def image_for(server: Server, engine: Engine, *, state: Path, say: Callabl
     image = _built(found)
     if server.package and not (server.command or image.command):
         why = "it has none, or several, and none is called as the package is"
-        raise StartError(
-            f"{server.package} has no command of its own", why=why, hint="write server.command in the profile"
-        )
+        what, hint = f"{server.package} has no command of its own", "write server.command in the profile"
+        raise StartError(what, why=why, hint=hint, reason="build")
     return image
 
 

@@ -17,7 +17,7 @@ _ANY = "0"  # stands in for a version while a package has none
 
 
 async def resolve_newest(package: str, engine: Engine, *, state: Path, say: Callable[[str], None]) -> str:
-    """ "npm:NAME" or "pypi:NAME" with its version. Asks no registry when it was asked before.
+    """The newest version of "npm:NAME" or "pypi:NAME". Asks no registry when it was asked before.
 
     Raises UsageError for what is no package's name, StartError (reason "build") and EngineError.
     """
@@ -32,7 +32,7 @@ async def resolve_newest(package: str, engine: Engine, *, state: Path, say: Call
             pins = {key: version} | _read(state)  # whoever was first has pinned it
             write(_path(state), json.dumps(pins, indent=1, sort_keys=True) + "\n")
         say(f"{key}: pinned to {pins[key]} in {_path(state)}")
-    return f"{key}@{pins[key]}"
+    return pins[key]
 
 
 def _path(state: Path) -> Path:
