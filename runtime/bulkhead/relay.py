@@ -115,7 +115,7 @@ class Relay:
         self._leaving = False
         self._last_error: BulkheadError | None = None
         self._starting = anyio.Lock()
-        self._host_lock = anyio.Lock()
+        self._host_lock = anyio.Lock(fast_acquire=True)
         self._tasks: TaskGroup
 
     async def run(self, stop: anyio.Event | None = None) -> BulkheadError | None:

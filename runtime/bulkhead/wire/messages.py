@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 MAX_DEPTH = 128
 # Python spends up to 64 bytes on a value of two characters: 16 MiB of "[]," would become 350 MiB.
 MAX_VALUES = 1_000_000
+_SMALL = 4096
 
 Id: TypeAlias = str | int
 _ENVELOPE = frozenset({"jsonrpc", "id", "method", "params", "result", "error"})
@@ -110,21 +111,21 @@ def _id(value: object) -> Id:
 
 
 def _decode(frame: bytes) -> Any:
-    if _commas(frame) > MAX_VALUES and _commas(_STRING.sub(b"", frame)) > MAX_VALUES:
+    if len(frame) > 2 * MAX_VALUES and _commas(frame) > MAX_VALUES and _commas(_STRING.sub(b"", frame)) > MAX_VALUES:
         raise Malformed(f"more than {MAX_VALUES} values")
     try:
-        body = json.loads(
-            frame.decode("utf-8"), object_pairs_hook=_object, parse_float=_float, parse_constant=_constant
-        )
+        body = _DECODER.decode(frame.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise Malformed(f"not UTF-8 at byte {error.start}") from None
     except RecursionError:
         raise Malformed(f"nested deeper than {MAX_DEPTH}") from None
     except ValueError as error:
         raise Malformed(f"not JSON: {error}") from None
-    if frame.count(b"[") + frame.count(b"{") > MAX_DEPTH and _deeper(body, MAX_DEPTH):
+    # Counting takes less than walking where there are few bytes, and more where there are many in few values.
+    may_be_deep = len(frame) > _SMALL or frame.count(b"[") + frame.count(b"{") > MAX_DEPTH
+    if may_be_deep and _deeper(body, MAX_DEPTH):
         raise Malformed(f"nested deeper than {MAX_DEPTH}")
-    if _SURROGATE.search(frame):
+    if b"\\" in frame and _SURROGATE.search(frame):
         _refuse_lone_surrogates(body)
     return body
 
@@ -149,6 +150,9 @@ def _float(text: str) -> float:
 
 def _constant(text: str) -> NoReturn:
     raise Malformed(f"{text} is not JSON")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse_constant=_constant)
 
 
 def _deeper(body: object, limit: int) -> bool:
