@@ -209,4 +209,4 @@ def test_no_rule_is_redundant() -> None:
 
 def test_the_filter_stays_small() -> None:
     """Docker 20.10's default has 970 instructions on x86_64; a call that is conditional walks up to all of them."""
-    assert len(FILTERS["x86_64"]) <= 480
+    assert len(FILTERS["x86_64"]) <= 500
