@@ -37,6 +37,8 @@ def locate(text: str) -> dict[At, int]:
         if header := _HEADER.match(text, position):
             table = _table(sizes, header)
             lines[table] = line
+            if header[1] == "[[":
+                lines.setdefault(table[:-1], line)
             position = header.end()
         elif assignment := _ASSIGNMENT.match(text, position):
             lines.setdefault((*table, *_names(assignment[1])), line)
