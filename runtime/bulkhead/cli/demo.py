@@ -6,6 +6,8 @@ words. An attempt that is not refused is no demo: it ends with an error.
 
 from __future__ import annotations
 
+import json
+import re
 import time
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
@@ -25,14 +27,17 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from rich.console import Console
+    from rich.padding import Padding
     from rich.table import Table
+    from rich.text import Text
 
     from bulkhead.cli.client import Client
     from bulkhead.engines.base import Engine
     from bulkhead.engines.runners import Runner
-    from bulkhead.spec import ServerSpec
+    from bulkhead.spec import Limits, ServerSpec
 
 _WIDTH = 80
+_WIDEST = 42
 _CALLS: dict[str, tuple[tuple[str, dict[str, Any]], ...]] = {
     "everything": (("echo", {"message": "hello"}), ("get-sum", {"a": 2, "b": 40})),
     "filesystem": (
@@ -41,6 +46,8 @@ _CALLS: dict[str, tuple[tuple[str, dict[str, Any]], ...]] = {
     ),
     "time": (("convert_time", {"source_timezone": "UTC", "time": "12:00", "target_timezone": "Asia/Tokyo"}),),
 }
+# What of an answer is shown, where it is not a line of text.
+_SHOWN = {"time": re.compile(r'"target".*?"datetime": "(.*?)"')}
 # What the stranger's tools try, as a person would say it; the last two end its container.
 _ATTEMPTS = {
     "look_around": "look at the machine's processes",
@@ -151,16 +158,11 @@ async def _introduce(console: Console, engine: Engine, guests: list[Guest]) -> N
     from bulkhead.engines.hardening import plan_for
 
     _heading(console, "Three official servers, each in a container of its own")
-    started = time.monotonic()
-    ready: dict[str, float] = {}
-
-    async def come_up(guest: Guest) -> None:
+    started, ready = time.monotonic(), {}
+    for guest in guests:
+        # All have been starting since they were connected: one answers while another still comes up.
         await guest.client.open()
         ready[guest.spec.name] = time.monotonic() - started
-
-    async with anyio.create_task_group() as tasks:
-        for guest in guests:
-            tasks.start_soon(come_up, guest)
     running = {info.runner: info for info in await engine.list() if info.running}
     table = _grid("server", "version", "image", "uid", "memory", "processes", "ready")
     for guest in guests:
@@ -171,7 +173,7 @@ async def _introduce(console: Console, engine: Engine, guests: list[Guest]) -> N
         version, image = spec.server.package.rpartition("@")[2], plan.image.removeprefix("sha256:")[:12]
         limits = (f"{plan.memory >> 20} MiB", str(plan.pids), f"{ready[spec.name]:.1f} s")
         table.add_row(spec.name, version, image, str(plan.uid), *limits)
-    console.print(table)
+    console.print(_inset(table))
     console.print(
         "\n  Each: no network, no capabilities, no swap, one processor, a read-only root,\n"
         "  an unprivileged user of its own, and only the system calls of our own list.",
@@ -187,20 +189,29 @@ async def _calls(console: Console, guests: list[Guest]) -> None:
             before = time.monotonic()
             result = await guest.client.request("tools/call", {"name": tool, "arguments": arguments})
             took = f"{(time.monotonic() - before) * 1000:.0f} ms"
-            table.add_row(guest.spec.name, tool, _text(result), took)
-    console.print(table)
+            table.add_row(guest.spec.name, tool, _answer(guest.spec.name, result), took)
+    console.print(_inset(table))
 
 
 async def _harm(console: Console, guest: Guest) -> None:
     _heading(console, "A server that means harm is given the same")
     await guest.client.open()
-    table = _grid("it tries to", "and the kernel says")
+    table = _grid("it tries to", "and is")
     for tool, attempt in _ATTEMPTS.items():
-        table.add_row(attempt, _refusal(await _attempt(guest, tool), attempt))
+        table.add_row(attempt, _refusal(await _attempt(guest, tool), attempt, guest.spec.limits))
     before = time.monotonic()
-    await _attempt(guest, "status")
-    table.add_row("answer as if nothing had been", f"a fresh container does, {time.monotonic() - before:.1f} s later")
-    console.print(table)
+    status = await guest.client.request("tools/call", {"name": "status", "arguments": {}})
+    table.add_row("go on as if nothing had been", f"a fresh container answers, {time.monotonic() - before:.1f} s later")
+    console.print(_inset(table))
+    console.print(f"\n  {_kernel(json.loads(_text(status)))}", style="dim")
+
+
+def _kernel(status: dict[str, str]) -> str:
+    """What a process's /proc/self/status says of it, from inside."""
+    return (
+        f"Its /proc/self/status: uid {status['Uid']}, capabilities {int(status['CapEff'], 16)}, "
+        f"no_new_privs {status['NoNewPrivs']}, seccomp {status['Seccomp']}."
+    )
 
 
 async def _attempt(guest: Guest, tool: str) -> dict[str, Any] | LimitError:
@@ -210,11 +221,12 @@ async def _attempt(guest: Guest, tool: str) -> dict[str, Any] | LimitError:
         return error
 
 
-def _refusal(outcome: dict[str, Any] | LimitError, attempt: str) -> Any:
+def _refusal(outcome: dict[str, Any] | LimitError, attempt: str, of: Limits) -> Text:
     from rich.text import Text
 
+    limits = {"oom": f"{of.memory >> 20} MiB of memory", "pids": f"{of.pids} processes"}
     if isinstance(outcome, LimitError):
-        return Text.assemble((f"stopped: {outcome.reason}", "yellow"), f", {outcome.why.partition(' ')[2]}")
+        return Text.assemble((f"stopped: {outcome.reason}", "yellow"), f", at its {limits[outcome.reason]}")
     if not outcome.get("isError"):
         raise UnenforceableError(
             f"a sandbox was able to {attempt}",
@@ -231,9 +243,9 @@ def _trace(console: Console) -> None:
 def _next(console: Console) -> None:
     _heading(console, "Next")
     console.print("  Put bulkhead before what a host's configuration starts:\n")
-    console.print('    -  "command": "npx", "args": ["-y", "@scope/server"]', style="red")
-    console.print('    +  "command": "bulkhead", "args": ["run", "--", "npx", "-y", "@scope/server"]', style="green")
-    console.print("\n  bulkhead profile ls   bulkhead tools filesystem   bulkhead doctor   bulkhead trace")
+    console.print('    -  "command": "npx", "args": ["-y", "PACKAGE"]', style="red")
+    console.print('    +  "command": "bulkhead", "args": ["run", "--", "npx", "-y", "PACKAGE"]', style="green")
+    console.print("\n  See also: bulkhead profile ls, tools filesystem, doctor, and run --help.")
 
 
 def _heading(console: Console, text: str) -> None:
@@ -244,13 +256,24 @@ def _grid(*headings: str) -> Table:
     from rich.table import Table
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    table.add_column(width=1)
     for heading in headings:
         table.add_column(heading, overflow="ellipsis", no_wrap=True, justify="right" if heading in _NUMBERS else "left")
     return table
 
 
 _NUMBERS = {"uid", "memory", "processes", "ready", "took"}
+
+
+def _inset(table: Table) -> Padding:
+    from rich.padding import Padding
+
+    return Padding(table, (0, 0, 0, 2))
+
+
+def _answer(server: str, result: dict[str, Any]) -> str:
+    text = _text(result)
+    shown = _SHOWN[server].search(text) if server in _SHOWN else None
+    return (shown[1] if shown else text)[:_WIDEST]
 
 
 def _text(result: dict[str, Any]) -> str:
