@@ -29,7 +29,8 @@ class Splitter:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._held: list[bytes] = []
+        # Not a list of pieces: a server that writes byte by byte would make 60 bytes of each.
+        self._held = bytearray()
         self._size = 0
         self._head = b""
         self._tail = b""
@@ -52,11 +53,11 @@ class Splitter:
     def _hold(self, piece: bytes) -> None:
         self._size += len(piece)
         if self._size <= self._limit:
-            self._held.append(piece)
+            self._held += piece
             return
         if self._held:
-            self._head = b"".join(self._held)[:_ENDS]
-            self._held.clear()
+            self._head, self._tail = bytes(self._held[:_ENDS]), bytes(self._held[-_ENDS:])
+            self._held = bytearray()
         if len(self._head) < _ENDS:
             self._head += piece[: _ENDS - len(self._head)]
         self._tail = (self._tail + piece[-_ENDS:])[-_ENDS:]
@@ -65,6 +66,6 @@ class Splitter:
         if self._size > self._limit:
             line: bytes | Overlong = Overlong(self._size, self._head, self._tail)
         else:
-            line = self._held[0] if len(self._held) == 1 else b"".join(self._held)
-        self._held, self._size, self._head, self._tail = [], 0, b"", b""
+            line = bytes(self._held)
+        self._held, self._size, self._head, self._tail = bytearray(), 0, b"", b""
         return line
