@@ -1,4 +1,4 @@
-"""The two protocols that an engine implements, and the values that cross them.
+"""The two protocols that an engine implements, the values that cross them, and what every engine refuses alike.
 
 An engine translates a whole Plan (hardening.py) to its dialect. What it cannot enforce it refuses with
 UnenforceableError before anything runs; it never warns and goes on. contract.py holds what every engine must pass.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
+
+from bulkhead.errors import UnenforceableError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Mapping
@@ -155,3 +157,15 @@ class Engine(Protocol):
 
     async def list(self) -> list[SandboxInfo]:
         """Ours only: of this state folder, whichever runner started them."""
+
+
+def refuse_plan(plan: Plan, info: EngineInfo) -> None:
+    """Raises UnenforceableError when the engine cannot enforce plan."""
+    for what, why in info.lacks.items():
+        raise UnenforceableError(f"{info.name} cannot enforce {what} here", why=why, hint="run bulkhead doctor")
+    if plan.runtime and plan.runtime not in info.runtimes:
+        raise UnenforceableError(
+            f"{info.name} has no runtime {plan.runtime!r}",
+            why=f"it knows {', '.join(info.runtimes)}",
+            hint="install it for the engine, or change sandbox.runtime",
+        )

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import anyio.lowlevel
 
-from bulkhead.engines.base import SandboxInfo
+from bulkhead.engines.base import SandboxInfo, refuse_plan
 from bulkhead.engines.docker_api import Api, ConflictError, GoneError, remove_container
 from bulkhead.engines.docker_images import DockerImages
 from bulkhead.engines.docker_info import engine_info
-from bulkhead.engines.docker_plan import refuse_engine
 from bulkhead.engines.docker_sandbox import DockerSandbox, start_container
 from bulkhead.engines.runners import RUNNER, SANDBOX, SERVER, STATE, forget, hold, is_dead, known, note, state_id
 
@@ -54,7 +53,7 @@ class DockerEngine:
         return self._info
 
     async def start(self, plan: Plan) -> Sandbox:
-        refuse_engine(plan, self._info or await self.probe())
+        refuse_plan(plan, self._info or await self.probe())
         labels = self._labels | {SERVER: plan.server, SANDBOX: plan.id}
         started = await self._api.call(partial(start_container, plan=plan, labels=labels))
         sandbox = DockerSandbox(self._api, plan, started)

@@ -14,7 +14,6 @@ from bulkhead.errors import UnenforceableError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bulkhead.engines.base import EngineInfo
     from bulkhead.engines.hardening import Bind, Plan, Tmpfs
 
 HOSTNAME = "bulkhead"
@@ -123,18 +122,6 @@ def _mount(bind: Bind) -> dict[str, Any]:
         "ReadOnly": not bind.write,
         "BindOptions": {"Propagation": "private", "NonRecursive": True},
     }
-
-
-def refuse_engine(plan: Plan, info: EngineInfo) -> None:
-    """Raises UnenforceableError when the engine cannot enforce plan."""
-    for what, why in info.lacks.items():
-        raise UnenforceableError(f"{info.name} cannot enforce {what} here", why=why, hint="run bulkhead doctor")
-    if plan.runtime and plan.runtime not in info.runtimes:
-        raise UnenforceableError(
-            f"{info.name} has no runtime {plan.runtime!r}",
-            why=f"it knows {', '.join(info.runtimes)}",
-            hint="install it for the engine, or change sandbox.runtime",
-        )
 
 
 def refuse_image(plan: Plan, config: Mapping[str, Any] | None) -> None:
