@@ -56,9 +56,7 @@ def in_text(text: str) -> str:
 
 def in_named(name: str, value: str) -> str:
     """The same for a value that has a name: a variable or an option."""
-    if _TELLING_NAME.search(name) and not _HARMLESS.fullmatch(value.strip()):
-        return "a secret, by its name"
-    return in_text(value)
+    return _by_name(name, value) or in_text(value)
 
 
 def in_env(env: Mapping[str, str]) -> Iterator[tuple[str, str]]:
@@ -75,8 +73,13 @@ def in_args(args: Sequence[str]) -> Iterator[tuple[int, str]]:
         before = args[index - 1] if index else ""
         follows = before.startswith("-") and "=" not in before and not arg.startswith("-")
         name, value = (option[1], option[2]) if option else (before.lstrip("-") if follows else "", arg)
-        if what := in_named(name, value) or in_text(arg):
+        if what := _by_name(name, value) or in_text(arg):
             yield index, what
+
+
+def _by_name(name: str, value: str) -> str:
+    telling = _TELLING_NAME.search(name) and not _HARMLESS.fullmatch(value.strip())
+    return "a secret, by its name" if telling else ""
 
 
 def _random(word: str) -> bool:
