@@ -6,6 +6,7 @@ import json
 import sys
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from bulkhead.errors import EngineError, UsageError
@@ -43,7 +44,7 @@ async def build(names: Sequence[str], engine: Engine) -> int:
     console = Console(highlight=False, markup=False)
     servers = [_server(name) for name in names] if names else list(_shipped())
     with console.status("looking for the images") as status:
-        say = status.update if console.is_terminal else console.print
+        say = status.update if console.is_terminal else partial(console.print, soft_wrap=True)
         for server in servers:
             image = await image_for(server, engine, state=state_dir(), say=say)
             console.print(f"{image.name}  {image.digest[:19]}", soft_wrap=True)
@@ -62,10 +63,10 @@ async def list_(engine: Engine, *, as_json: bool) -> int:
 
     table = Table(box=None, pad_edge=False)
     for heading in ("IMAGE", "DIGEST", "SIZE", "BUILT"):
-        table.add_column(heading, overflow="fold")
+        table.add_column(heading, no_wrap=True)
     for row in rows:
         table.add_row(row["name"], row["digest"][7:19], f"{row['size'] / 1e6:.0f} MB", row["created"][:16])
-    Console(highlight=False, markup=False).print(table if rows else "no images")
+    Console(highlight=False, markup=False).print(table if rows else "no images", crop=False, soft_wrap=True)
     return 0
 
 

@@ -5,7 +5,6 @@ They are found by name, and are good while their label `bulkhead.recipe` is the 
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -47,44 +46,41 @@ async def base(engine: Engine, name: str, *, state: Path, say: Callable[[str], N
 async def _build(
     engine: Engine, made: Recipe, parent: str, release: str, *, state: Path, say: Callable[[str], None]
 ) -> ImageInfo:
-    given = await _fetched(engine, made, state=state, say=say)
+    fetched = await _fetched(engine, made, state=state, say=say)
     say(f"building {made.name}: installing {' '.join(made.packages)}")
-    passed = host.network() | await anyio.to_thread.run_sync(apt.passed, release)
-    command = ("sh", f"{host.JOB}/base/build.sh", made.name.rpartition("/")[2], *made.packages)
-    with job.folder(state, made, passed, given) as files:
-        async with job.built(engine, parent, command, files, passed, root=True) as (sandbox, _):
-            say(f"building {made.name}: saving")
-            labels = {RECIPE: made.digest, RELEASE: release}
-            return await engine.images.commit(sandbox, f"{made.name}:latest", labels)
+    passed = host.network() | await anyio.to_thread.run_sync(apt.passed, release) | fetched
+    arguments = (made.short, *made.packages)
+    step = job.Job(f"building {made.name}", parent, made, "base/build.sh", arguments, passed, root=True)
+    async with job.done(step, engine, state=state) as (sandbox, _):
+        say(f"building {made.name}: saving")
+        labels = {RECIPE: made.digest, RELEASE: release}
+        return await engine.images.commit(sandbox, f"{made.name}:latest", labels)
 
 
-async def _fetched(engine: Engine, made: Recipe, *, state: Path, say: Callable[[str], None]) -> dict[str, bytes]:
+async def _fetched(engine: Engine, made: Recipe, *, state: Path, say: Callable[[str], None]) -> Passed:
     """The file "input": what the recipe's fetch.sh prints in the image that it asks for."""
     if not made.fetch:
-        return {}
+        return Passed()
     image = await base(engine, made.fetch, state=state, say=say)
     say(f"building {made.name}: downloading")
     passed = host.network() | await anyio.to_thread.run_sync(host.pip)
-    command = ("sh", f"{host.JOB}/{made.name.rpartition('/')[2]}/fetch.sh")
-    with job.folder(state, made, passed) as files:
-        async with job.built(engine, image.digest, command, files, passed) as (_, output):
-            return {"input": output}
+    step = job.Job(f"downloading for {made.name}", image.digest, made, f"{made.short}/fetch.sh", (), passed)
+    return Passed({"input": await job.output_of(step, engine, state=state)})
 
 
 async def _root(engine: Engine, made: Recipe, *, state: Path, say: Callable[[str], None]) -> tuple[ImageInfo, str]:
     """A root file system as an image without configuration, and its release: a registry's, else from packages."""
     name = f"bulkhead/root:{made.digest[:12]}"
-    release = made.release
     try:
         say(f"building {made.name}: pulling {made.root}")
         pulled = await engine.images.pull(made.root)
     except EngineError as error:
-        say(f"building {made.name}: no registry ({error.what}); from Debian packages instead")
+        say(f"building {made.name}: from Debian packages, for no registry answers ({error.why or error.what})")
     else:
-        return await engine.images.load(name, engine.images.export(pulled.digest), {}), release
-    with job.folder(state, made, Passed()) as files:
+        return await engine.images.load(name, engine.images.export(pulled.digest), {}), made.release
+    with job.folder(state) as files:
         target = files / "root.tar"
-        release = await anyio.to_thread.run_sync(partial(apt.bootstrap, target, made.packages))
+        release = await anyio.to_thread.run_sync(apt.bootstrap, target, made.packages)
         return await engine.images.load(name, _chunks(target), {}), release
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shutil
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,7 @@ from bulkhead.errors import IntegrityError, StartError
 from bulkhead.supply import host, job, locks
 from bulkhead.supply.bases import base
 from bulkhead.supply.images import BASE, COMMAND, LOCK, PACKAGE, RECIPE, SOURCE, copy_name, find, find_package, sha256
-from bulkhead.supply.names import RECIPES, Package, image_name, lock_path, parse
+from bulkhead.supply.names import Package, image_name, lock_path, parse
 from bulkhead.supply.recipes import recipe
 
 if TYPE_CHECKING:
@@ -49,12 +48,13 @@ async def build(server: Server, engine: Engine, *, state: Path, say: Callable[[s
 
 async def newest(registry: str, name: str, engine: Engine, *, state: Path, say: Callable[[str], None]) -> str:
     """The newest version of a package of "npm" or "pypi". Raises StartError (reason "build") and EngineError."""
+    package = Package(registry, name, "")
     async with alone(state, say):
+        image = await base(engine, package.recipe, state=state, say=say)
         say(f"{registry}:{name}: looking for the newest version")
-        image = await base(engine, RECIPES[registry], state=state, say=say)
-        output = await _run(Package(registry, name, ""), "newest", (name,), image, engine, state=state)
-    version = output.decode(errors="replace").strip()
-    return parse(f"{registry}:{name}@{version}").version
+        step = await _step(f"looking for {registry}:{name}", image, package, "newest", name)
+        output = await job.output_of(step, engine, state=state)
+    return parse(f"{registry}:{name}@{output.decode(errors='replace').strip()}").version
 
 
 async def _package(package: Package, engine: Engine, *, state: Path, say: Callable[[str], None]) -> ImageInfo:
@@ -63,23 +63,22 @@ async def _package(package: Package, engine: Engine, *, state: Path, say: Callab
     if found := await find_package(engine, package, lock):
         return found
     say(f"building {package}: installing")
-    passed = await _passed(package)
-    with job.folder(state, recipe(package.recipe), passed, locks.files(package, lock)) as files:
-        command = _script(package, "install", package.name)
-        try:
-            async with job.built(engine, image.digest, command, files, passed) as (sandbox, output):
-                say(f"building {package}: saving")
-                labels = {
-                    RECIPE: recipe(package.recipe).digest,
-                    BASE: image.digest,
-                    PACKAGE: str(package),
-                    LOCK: sha256(lock),
-                    COMMAND: json.dumps(locks.command_of(package, output)),
-                }
-                name = image_name(package, recipe(package.recipe).digest, lock)
-                return await engine.images.commit(sandbox, name, labels)
-        except StartError as error:
-            raise _told(error, package, state) from error
+    step = await _step(f"installing {package}", image, package, "install", package.name, lock=lock)
+    try:
+        async with job.done(step, engine, state=state) as (sandbox, output):
+            say(f"building {package}: saving")
+            name, labels = image_name(package, step.recipe.digest, lock), _labels(package, image, lock)
+            command = {COMMAND: json.dumps(locks.command_of(package, output))}
+            return await engine.images.commit(sandbox, name, labels | command)
+    except StartError as error:
+        if not locks.is_mismatch(error.why):
+            raise
+        what, hint = f"{package}: a file is not the one that was locked", f"the lock is {lock_path(state, package)}"
+        raise IntegrityError(what, why=error.why, hint=hint, reason="lock") from error
+
+
+def _labels(package: Package, image: ImageInfo, lock: str) -> dict[str, str]:
+    return {RECIPE: image.labels[RECIPE], BASE: image.digest, PACKAGE: str(package), LOCK: sha256(lock)}
 
 
 async def _lock(package: Package, image: ImageInfo, engine: Engine, *, state: Path, say: Callable[[str], None]) -> str:
@@ -88,36 +87,18 @@ async def _lock(package: Package, image: ImageInfo, engine: Engine, *, state: Pa
     if path.exists():
         return path.read_text(encoding="utf-8")
     say(f"building {package}: resolving")
-    output = await _run(package, "lock", (package.name, package.version), image, engine, state=state)
-    lock = _LOCKS[package.registry](package, output)
+    step = await _step(f"resolving {package}", image, package, "lock", package.name, package.version)
+    lock = _LOCKS[package.registry](package, await job.output_of(step, engine, state=state))
     write(path, lock)
     return lock
 
 
-async def _run(
-    package: Package, script: str, arguments: tuple[str, ...], image: ImageInfo, engine: Engine, *, state: Path
-) -> bytes:
-    passed = await _passed(package)
-    with job.folder(state, recipe(package.recipe), passed, {"package.json": locks.package_json(package)}) as files:
-        command = _script(package, script, *arguments)
-        async with job.built(engine, image.digest, command, files, passed) as (_, output):
-            return output
-
-
-async def _passed(package: Package) -> host.Passed:
-    return host.network() | await anyio.to_thread.run_sync(_CLIENTS[package.registry])
-
-
-def _script(package: Package, script: str, *arguments: str) -> tuple[str, ...]:
-    return ("sh", f"{host.JOB}/{package.recipe.rpartition('/')[2]}/{script}.sh", *arguments)
-
-
-def _told(error: StartError, package: Package, state: Path) -> StartError | IntegrityError:
-    """A file that is not the locked one is a matter of integrity, not of building."""
-    if not any(check in error.why for check in locks.CHECKS):
-        return error
-    hint = f"if the lock is to blame, remove {lock_path(state, package)}"
-    return IntegrityError(f"{package}: a file is not the one that was locked", why=error.why, hint=hint, reason="lock")
+async def _step(what: str, image: ImageInfo, package: Package, script: str, *arguments: str, lock: str = "") -> job.Job:
+    """A step in the package's own image, without any privilege."""
+    passed = host.network() | await anyio.to_thread.run_sync(_CLIENTS[package.registry])
+    made = recipe(package.recipe)
+    files = host.Passed(locks.files(package, lock))
+    return job.Job(what, image.digest, made, f"{made.short}/{script}.sh", arguments, passed | files)
 
 
 async def _copy(reference: str, engine: Engine, *, say: Callable[[str], None]) -> ImageInfo:
@@ -137,7 +118,7 @@ async def alone(state: Path, say: Callable[[str], None]) -> AsyncIterator[None]:
             say("waiting for another build")
             while not _taken(fd):  # noqa: ASYNC110 - another process tells no event
                 await anyio.sleep(_POLL)
-        shutil.rmtree(state / "building", ignore_errors=True)
+        job.clear(state)
         yield
     finally:
         os.close(fd)

@@ -1,8 +1,8 @@
-"""A build container and the folder of files that it sees at /mnt, read-only.
+"""One step of a build: a container, and the folder of files that it sees at /mnt, read-only.
 
-Built things leave the container in two ways: as the container's file system (keep), or as its stdout. So nothing of
-the host is ever writable in it. A container that is left by a crash is removed by Engine.reap; a folder that is left
-by one is removed by the next build.
+What is built leaves the container in two ways, as the container's file system or as its stdout, so nothing of the host
+is ever writable in it. A container that is left by a crash is removed by Engine.reap; a folder that is left by one, by
+the next build.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import os
 import secrets
 import shutil
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import anyio
@@ -19,80 +20,109 @@ from bulkhead.engines import seccomp
 from bulkhead.engines.hardening import HOME, PATH, Bind, Plan, Tmpfs, tmpfs_inodes
 from bulkhead.errors import StartError
 from bulkhead.resources import seccomp_profile
-from bulkhead.supply.host import JOB, Passed
+from bulkhead.supply.host import JOB
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from anyio.abc import ByteReceiveStream
 
     from bulkhead.engines.base import Engine, Sandbox
+    from bulkhead.supply.host import Passed
     from bulkhead.supply.recipes import Recipe
 
 UID = 65532  # the user "bulkhead" of our images
 # What dpkg needs to unpack as root: owners, modes, and folders that belong to another user.
 ROOT = ("CHOWN", "DAC_OVERRIDE", "FOWNER")
-DEADLINE = 900.0  # seconds for one container
+DEADLINE = 900.0  # seconds for one step
 _MEMORY = 2 * 2**30
 _TMP = 2**30
-_TAIL = 4000
-_OUTPUT = 512 * 2**20
 _WRITABLE = ("/tmp", "/dev/shm")  # noqa: S108 - of the container
+_OUTPUT = 512 * 2**20
+_TAIL = 4000
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One step. what says it to the user; script is a file of the recipe's folders, such as "node/lock.sh".
+
+    passed is its environment, and files beside the recipe's folders. root is for what unpacks Debian packages.
+    """
+
+    what: str
+    image: str
+    recipe: Recipe
+    script: str
+    arguments: tuple[str, ...]
+    passed: Passed
+    root: bool = False
+
+
+@asynccontextmanager
+async def done(job: Job, engine: Engine, *, state: Path) -> AsyncIterator[tuple[Sandbox, bytes]]:
+    """The build container after its script has ended well, and the script's stdout. It is removed afterwards.
+
+    Raises StartError (reason "build") with the end of its stderr when the script fails, and EngineError.
+    """
+    with folder(state) as files:
+        _fill(files, job)
+        sandbox = await engine.start(_plan(job, files))
+        try:
+            yield sandbox, await _finished(job, sandbox)
+        finally:
+            await sandbox.stop(0)
+
+
+async def output_of(job: Job, engine: Engine, *, state: Path) -> bytes:
+    """What the script printed. Raises as done() does."""
+    async with done(job, engine, state=state) as (_, output):
+        return output
 
 
 @contextmanager
-def folder(state: Path, recipe: Recipe, passed: Passed, given: Mapping[str, bytes] | None = None) -> Iterator[Path]:
-    """A new job's folder: the recipe's folders by name, and files. The container's user can read all of it."""
+def folder(state: Path) -> Iterator[Path]:
+    """A new folder for one step."""
     home = state / "building" / secrets.token_hex(6)
     home.mkdir(parents=True)
     try:
-        for path in recipe.folders:
-            shutil.copytree(path, home / path.name)
-        for name, content in {**passed.files, **(given or {})}.items():
-            (home / name).write_bytes(content)
-        for path in (home, *home.rglob("*")):
-            path.chmod(0o755 if path.is_dir() else 0o644)
         yield home
     finally:
         shutil.rmtree(home)
 
 
-@asynccontextmanager
-async def built(
-    engine: Engine, image: str, command: Sequence[str], files: Path, passed: Passed, *, root: bool = False
-) -> AsyncIterator[tuple[Sandbox, bytes]]:
-    """A build container whose command has ended well, and its stdout. It is removed afterwards.
-
-    Raises StartError (reason "build") with the end of its stderr when the command fails, and EngineError.
-    """
-    sandbox = await engine.start(_plan(image, command, files, passed, root=root))
-    try:
-        yield sandbox, await _finished(sandbox, command)
-    finally:
-        with anyio.CancelScope(shield=True):
-            await sandbox.stop(0)
+def clear(state: Path) -> None:
+    """Removes the folders that crashes have left. Nobody else may be building."""
+    shutil.rmtree(state / "building", ignore_errors=True)
 
 
-async def _finished(sandbox: Sandbox, command: Sequence[str]) -> bytes:
+def _fill(files: Path, job: Job) -> None:
+    """The container's user can read all of it, whatever the modes of a checkout are."""
+    for path in job.recipe.folders:
+        shutil.copytree(path, files / path.name)
+    for name, content in job.passed.files.items():
+        (files / name).write_bytes(content)
+    for path in (files, *files.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+
+
+async def _finished(job: Job, sandbox: Sandbox) -> bytes:
     output, errors = bytearray(), bytearray()
     with anyio.move_on_after(DEADLINE):
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_read, sandbox.stdout, output, _OUTPUT)
+            tasks.start_soon(_read, sandbox.stdout, output)
             tasks.start_soon(_read_tail, sandbox.stderr, errors)
         ended = await sandbox.wait()
-        if (ended.cause, ended.code) == ("exited", 0):
+        if (ended.cause, ended.code) == ("exited", 0) and len(output) <= _OUTPUT:
             return bytes(output)
-        why = errors.decode(errors="replace").strip() or str(ended)
-        raise StartError(f"the build step {command[1]} failed: {ended}", why=why, reason="build")
-    raise StartError(f"the build step {command[1]} took over {DEADLINE:.0f} s", reason="build")
+        raise StartError(f"{job.what} failed", why=_last_lines(errors) or str(ended), reason="build")
+    raise StartError(f"{job.what} was stopped", why=f"it took over {DEADLINE:.0f} s", reason="build")
 
 
-async def _read(stream: ByteReceiveStream, into: bytearray, limit: int) -> None:
+async def _read(stream: ByteReceiveStream, into: bytearray) -> None:
     async for chunk in stream:
-        if len(into) + len(chunk) > limit:
-            raise StartError(f"a build printed over {limit} bytes", reason="build")
-        into += chunk
+        if len(into) <= _OUTPUT:
+            into += chunk
 
 
 async def _read_tail(stream: ByteReceiveStream, into: bytearray) -> None:
@@ -101,18 +131,23 @@ async def _read_tail(stream: ByteReceiveStream, into: bytearray) -> None:
         del into[:-_TAIL]
 
 
-def _plan(image: str, command: Sequence[str], files: Path, passed: Passed, *, root: bool) -> Plan:
-    name = f"build-{secrets.token_hex(6)}"
-    home = "/root" if root else HOME
+def _last_lines(errors: bytearray) -> str:
+    """The end of what a client said; what a terminal could take for an order is left out."""
+    lines = errors.decode(errors="replace").splitlines()
+    return "\n".join("".join(char for char in line if char.isprintable()) for line in lines).strip()
+
+
+def _plan(job: Job, files: Path) -> Plan:
+    home = "/root" if job.root else HOME
     return Plan(
-        id=name,
+        id=f"build-{secrets.token_hex(6)}",
         server="build",
-        image=image,
-        command=tuple(command),
-        env={"PATH": f"{PATH}:/usr/sbin:/sbin", "HOME": home, "LC_ALL": "C.UTF-8", **passed.env},
+        image=job.image,
+        command=("sh", f"{JOB}/{job.script}", *job.arguments),
+        env={"PATH": f"{PATH}:/usr/sbin:/sbin", "HOME": home, "LC_ALL": "C.UTF-8", **job.passed.env},
         working_dir="/",
-        uid=0 if root else UID,
-        gid=0 if root else UID,
+        uid=0 if job.root else UID,
+        gid=0 if job.root else UID,
         seccomp=seccomp.load(seccomp_profile("default")),
         cpus=float(os.cpu_count() or 1),
         memory=_MEMORY,
@@ -121,6 +156,6 @@ def _plan(image: str, command: Sequence[str], files: Path, passed: Passed, *, ro
         tmpfs=tuple(Tmpfs(target, _TMP, tmpfs_inodes(_TMP), exec=True) for target in (*_WRITABLE, home)),
         binds=(Bind(str(files), JOB, write=False),),
         network="build",
-        capabilities=ROOT if root else (),
+        capabilities=ROOT if job.root else (),
         read_only=False,
     )

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 from bulkhead.errors import StartError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from bulkhead.supply.names import Package
 
 _COMMAND = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z", re.ASCII)
 _REQUIREMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[0-9A-Za-z.+!_-]+\Z", re.ASCII)
+_MISMATCHES = ("EINTEGRITY", "DO NOT MATCH THE HASHES")  # as npm and pip say it
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 
 
@@ -54,6 +55,18 @@ def command_of(package: Package, output: bytes) -> tuple[str, ...]:
     return tuple(f"/opt/server/bin/{name}" for name in chosen)
 
 
+def files(package: Package, lock: str) -> dict[str, bytes]:
+    """What the installing client reads, by name."""
+    if package.registry == "npm":
+        return {"package.json": package_json(package), "package-lock.json": lock.encode()}
+    return {"requirements.txt": lock.encode()}
+
+
+def is_mismatch(output: str) -> bool:
+    """Whether npm or pip refused a file because it is not the locked one."""
+    return any(text in output for text in _MISMATCHES)
+
+
 def _requirement(package: Package, item: Mapping[str, Any]) -> str:
     metadata, archive = item["metadata"], item["download_info"].get("archive_info", {})
     name = f"{metadata['name']}=={metadata['version']}"
@@ -75,13 +88,3 @@ def _json(package: Package, output: bytes) -> Any:
 def _refused(package: Package, why: str) -> StartError:
     hint = "its author would have to change that; an image of your own can hold anything"
     return StartError(f"{package} cannot be locked", why=why, hint=hint, reason="build")
-
-
-def files(package: Package, lock: str) -> dict[str, bytes]:
-    """What the installing client reads, by name."""
-    if package.registry == "npm":
-        return {"package.json": package_json(package), "package-lock.json": lock.encode()}
-    return {"requirements.txt": lock.encode()}
-
-
-CHECKS: Sequence[str] = ("EINTEGRITY", "DO NOT MATCH THE HASHES")  # how npm and pip say that a file is not the locked

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # Raised whenever code of supply/ changes what comes out of the same recipe.
-BUILDER = 1
+BUILDER = 2
 PREFIX = "bulkhead/"
 
 
@@ -39,6 +39,11 @@ class Recipe:
     fetch: str
     folders: tuple[Path, ...]
     digest: str
+
+    @property
+    def short(self) -> str:
+        """The name of its folder."""
+        return self.name.removeprefix(PREFIX)
 
 
 @cache
