@@ -51,8 +51,10 @@ def measure_starts(server: Server, count: int) -> dict[str, float]:
 def measure_calls(server: Server, share: float) -> dict[str, Any]:
     """Seconds of an echo by size, way and percentile; and who holds how much memory after 100 calls."""
     with ExitStack() as stack:
-        sessions = [stack.enter_context(Session(command)) for command in server.commands]
-        for session in sessions:
+        sessions = []
+        for command in server.commands:
+            session = stack.enter_context(Session(command))
+            sessions.append(session)
             session.open()
             for _ in range(_BEFORE_MEMORY):
                 session.echo("x" * 100)

@@ -7,7 +7,8 @@ import os
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, Any, Self
+from tempfile import TemporaryFile
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -21,9 +22,10 @@ class Session:
     """A command that speaks MCP on stdio. As a context it ends with stdin's end, as a host ends it."""
 
     def __init__(self, command: Sequence[str]) -> None:
+        self._errors = TemporaryFile()  # noqa: SIM115 - __exit__ closes it; a pipe would have to be read
         self._started = time.perf_counter()
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, bufsize=0
         )
         assert self.process.stdin is not None
         assert self.process.stdout is not None
@@ -39,9 +41,10 @@ class Session:
         try:
             self.process.wait(_LEAVE)
         except subprocess.TimeoutExpired:
-            sys.exit(f"{self.process.args!r} outlived its stdin by {_LEAVE:.0f} s")
+            self._fail(f"outlived its stdin by {_LEAVE:.0f} s")
         assert self.process.stdout is not None
         self.process.stdout.close()
+        self._errors.close()
 
     def open(self) -> float:
         """The handshake and tools/list, as a host does it; seconds from the process's start to the list."""
@@ -50,7 +53,7 @@ class Session:
         tools = self.ask("tools/list", {})
         elapsed = time.perf_counter() - self._started
         if not tools["tools"]:
-            sys.exit(f"{self.process.args!r} has no tools")
+            self._fail("has no tools")
         return elapsed
 
     def ask(self, method: str, params: dict[str, Any]) -> dict[str, Any]:
@@ -60,7 +63,7 @@ class Session:
         while (message := json.loads(self._line())).get("id") != self._last_id:
             pass
         if "result" not in message:
-            sys.exit(f"{self.process.args!r} answered {message}")
+            self._fail(f"answered {message}")
         return dict(message["result"])
 
     def echo(self, text: str) -> float:
@@ -74,20 +77,28 @@ class Session:
         elapsed = time.perf_counter() - before
         message = json.loads(line)
         if message.get("id") != self._last_id or message["result"]["content"][0]["text"] != text:
-            sys.exit(f"{self.process.args!r} answered {line[:200]!r}")
+            self._fail(f"answered {line[:200]!r}")
         return elapsed
 
     def _write(self, frame: bytes) -> None:
         view = memoryview(frame)
-        while view:
-            view = view[self._stdin.write(view) or 0 :]
+        try:
+            while view:
+                view = view[self._stdin.write(view) or 0 :]
+        except BrokenPipeError:
+            self._fail(f"ended with {self.process.wait()}")
+
+    def _fail(self, what: str) -> NoReturn:
+        self._errors.seek(0)
+        said = self._errors.read()[-2000:].decode(errors="replace")
+        sys.exit(f"{self.process.args!r} {what}\n{said}")
 
     def _line(self) -> bytes:
         parts = [self._rest]
         while b"\n" not in parts[-1]:
             data = os.read(self._stdout, _CHUNK)
             if not data:
-                sys.exit(f"{self.process.args!r} ended with {self.process.wait()}")
+                self._fail(f"ended with {self.process.wait()}")
             parts.append(data)
         line, _, self._rest = b"".join(parts).partition(b"\n")
         return line

@@ -105,7 +105,7 @@ def _pypi(folder: Path, package: str) -> Path:
     binaries = folder / "bin"
     if not binaries.is_dir():
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        subprocess.run([binaries / "pip", "install", "--quiet", package.replace("@", "==")], check=True)
+        subprocess.run([binaries / "pip", "install", "-qq", package.replace("@", "==")], check=True)
     return binaries
 
 

@@ -201,7 +201,9 @@ async def _harm(console: Console, guest: Guest) -> None:
         table.add_row(attempt, _refusal(await _attempt(guest, tool), attempt, guest.spec.limits))
     before = time.monotonic()
     status = await guest.client.request("tools/call", {"name": "status", "arguments": {}})
-    table.add_row("go on as if nothing had been", f"a fresh container answers, {time.monotonic() - before:.1f} s later")
+    table.add_row(
+        "go on as if nothing had been", f"answered by a fresh container, {time.monotonic() - before:.1f} s later"
+    )
     console.print(_inset(table))
     console.print(f"\n  {_kernel(json.loads(_text(status)))}", style="dim")
 
