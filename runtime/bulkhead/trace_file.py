@@ -11,7 +11,7 @@ import fcntl
 import json
 import os
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class TraceFile:
         self._torn = False
 
     def append(self, lines: Sequence[bytes]) -> None:
-        """Each line ends with a newline. Raises OSError where they are not all on the disk."""
+        """Each line ends with a newline. Raises OSError where they are not all on the disk, or the file cannot rotate."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         data = b"\n" * self._torn + b"".join(lines)
         file = os.open(self._folder / _NAME, _FLAGS, 0o600)
@@ -79,10 +79,10 @@ class TraceFile:
             self._rotate()
 
     def _rotate(self) -> None:
-        """Nothing where another runner is at it: it does the same."""
+        """Nothing where another runner is at it, or was: it does the same."""
         lock = os.open(self._folder / "lock", _FLAGS, 0o600)
         try:
-            with suppress(BlockingIOError):
+            with suppress(BlockingIOError, FileNotFoundError):
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 if (self._folder / _NAME).stat().st_size >= self._max_bytes:
                     self._shift()
@@ -108,8 +108,16 @@ def read_spans(state: Path) -> Iterator[SpanLine]:
     with ExitStack() as opened:
         for file in _open_all(state / "traces", opened):
             for line in file:
-                with suppress(ValueError, TypeError):
-                    yield SpanLine(**json.loads(line))
+                if (span := _span(line)) is not None:
+                    yield span
+
+
+def _span(line: bytes) -> SpanLine | None:
+    """None for what is no span. Keys of a later version are left out."""
+    with suppress(ValueError, TypeError, LookupError, RecursionError):
+        data = json.loads(line)
+        return SpanLine(**{field.name: data[field.name] for field in fields(SpanLine)})
+    return None
 
 
 def _open_all(folder: Path, opened: ExitStack) -> list[BinaryIO]:

@@ -37,7 +37,7 @@ def add_parser(commands: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Prints; 0 where there is nothing to print, too."""
     from bulkhead.cli import say
-    from bulkhead.settings import state_path
+    from bulkhead.config.settings import state_path
     from bulkhead.trace_file import read_spans
 
     calls = last_calls(read_spans(state_path()), args.name, args.last)
@@ -101,14 +101,15 @@ def _head(span: SpanLine) -> Text:
     from bulkhead import telemetry as names
 
     attributes = span.attributes
-    decision, limit = attributes.get(names.DECISION, "allow"), attributes.get(names.LIMIT)
+    decision, error = attributes.get(names.DECISION, "allow"), attributes.get(names.ERROR_TYPE, "")
+    limit = attributes.get(names.LIMIT)
     parts = [
         (_clock(span.start), "dim"),
         (_text(span.resource.get(names.SERVER, "")), "cyan"),
         (_text(span.name), "bold"),
         (_seconds(span.end - span.start), ""),
-        (_text(attributes.get(names.ERROR_TYPE, "")), "red"),
-        (f"limit {_text(limit)}" if limit else "", "red"),
+        (_text(error), "red"),
+        (f"limit {_text(limit)}" if limit and limit != error else "", "red"),
         (_text(decision) if decision != "allow" else "", "yellow"),
         ("restarted" if attributes.get(names.RESTARTED) else "", "yellow"),
         (f"({_text(attributes.get(names.DROPPED))} before are lost)" if names.DROPPED in attributes else "", "yellow"),
@@ -144,9 +145,10 @@ def _other_side(call: Traced) -> Text:
     from bulkhead import telemetry as names
 
     span = call.client or call.server
-    who = "host" if call.server.attributes.get(names.ORIGIN) == "server" else "sandbox"
+    sandbox = f"sandbox {_text(span.attributes.get(names.SANDBOX_ID, ''))}".strip()
+    who = "host" if call.server.attributes.get(names.ORIGIN) == "server" else sandbox
     error = _text(span.attributes.get(names.ERROR_TYPE, ""))
-    parts = [f"{who} {_text(span.attributes.get(names.SANDBOX_ID, ''))}".strip(), _seconds(span.end - span.start)]
+    parts = [who, _seconds(span.end - span.start)]
     return Text("  ").join([*(Text(part) for part in parts), *([Text(error, style="red")] if error else [])])
 
 
