@@ -26,7 +26,8 @@ from bulkhead.engines.base import Exit, Usage
 from bulkhead.errors import BulkheadError, LimitError, ProtocolError, StartError
 from bulkhead.policy import chain
 from bulkhead.policy.verdict import Context, Deny
-from bulkhead.wire import messages
+from bulkhead.wire import broken, messages
+from bulkhead.wire.context import with_context
 from bulkhead.wire.frames import Overlong, Splitter
 from bulkhead.wire.messages import Answer, Malformed, Notification, Request
 from bulkhead.wire.session import LASTING, OWN_PREFIX, Session
@@ -158,7 +159,7 @@ class Relay:
             why = f"the host's frame is {error}"
             reason, request_id = "malformed", None
             if isinstance(line, Overlong):
-                reason, request_id = "message", messages.first_id(line.head)
+                reason, request_id = "message", broken.request_id(line.head, line.tail)
             await self._to_host(messages.failure(request_id, ProtocolError("frame refused", why=why, reason=reason)))
 
     async def _request(self, request: Request) -> None:
@@ -210,7 +211,7 @@ class Relay:
         if request.method not in LASTING:
             entry.deadline = time.monotonic() + (limits.call if self._spoken else limits.start)
         entry.trace.sent()
-        await self._to_sandbox(sandbox, messages.with_context(request, entry.trace.traceparent))
+        await self._to_sandbox(sandbox, with_context(request, entry.trace.traceparent))
         entry.before = await sandbox.usage()
 
     async def _host_notification(self, note: Notification) -> None:
@@ -222,7 +223,7 @@ class Relay:
         trace = self._recorder.begin(note.method, request_id=None)
         trace.sent()
         if sandbox is not None:
-            await self._to_sandbox(sandbox, messages.with_context(note, trace.traceparent))
+            await self._to_sandbox(sandbox, with_context(note, trace.traceparent))
         trace.end("" if sandbox is not None else "exited")
 
     async def _host_answer(self, answer: Answer) -> None:
@@ -261,16 +262,16 @@ class Relay:
     async def _from_server(self, line: bytes | Overlong) -> None:
         if isinstance(line, Overlong):
             why = f"a line of {line.size} bytes, the limit is {self._spec.limits.message}"
-            await self._fault(why, messages.suspects(line.head, line.tail), "message")
+            await self._fault(why, broken.suspects(line.head, line.tail), "message")
             return
         try:
             message = messages.parse(line)
         except Malformed as error:
-            if (rest := messages.salvage(line)) is not None and not line.startswith(b"{"):
+            if (rest := broken.salvage(line)) is not None and not line.startswith(b"{"):
                 await self._fault("text before a message", [], "malformed")
                 await self._from_server(rest)
             else:
-                await self._fault(f"a line that is {error}", messages.suspects(line[:1024], line[-1024:]), "malformed")
+                await self._fault(f"a line that is {error}", broken.suspects(line[:1024], line[-1024:]), "malformed")
             return
         try:
             await self._server_message(message)

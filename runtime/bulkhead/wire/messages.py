@@ -24,8 +24,8 @@ _SMALL = 4096
 Id: TypeAlias = str | int
 _ENVELOPE = frozenset({"jsonrpc", "id", "method", "params", "result", "error"})
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
-_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
-_ID = re.compile(rb'"id"\s*:\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,}\]]+))')
+# Possessive, and content with a missing end: whatever a server sends, each byte is looked at once.
+_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 
 
 class Malformed(Exception):
@@ -69,7 +69,8 @@ def parse(frame: bytes) -> Message:
     if body.get("jsonrpc") != "2.0":
         raise Malformed('no "jsonrpc": "2.0"')
     for key in body.keys() - _ENVELOPE:
-        if key.lower() in _ENVELOPE:
+        # casefold(): Go reads "re\u017fult", written with a long s, as "result".
+        if key.casefold() in _ENVELOPE:
             raise Malformed(f"key {key!r} in another case")
     if "method" in body:
         return _call(frame, body)
@@ -156,14 +157,10 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_float, parse
 
 
 def _deeper(body: object, limit: int) -> bool:
-    level: list[Any] = [body]
+    level: list[Any] = [[body]]
     for _ in range(limit + 1):
-        level = [
-            item
-            for value in level
-            if type(value) in (dict, list)
-            for item in (value.values() if type(value) is dict else value)
-        ]
+        inner = (item for value in level for item in (value.values() if type(value) is dict else value))
+        level = [item for item in inner if type(item) in (dict, list)]
         if not level:
             return False
     return True
@@ -174,31 +171,6 @@ def _refuse_lone_surrogates(body: object) -> None:
         json.dumps(body, ensure_ascii=False).encode("utf-8")
     except UnicodeEncodeError:
         raise Malformed("a lone surrogate") from None
-
-
-def salvage(frame: bytes) -> bytes | None:
-    """The object after a prefix that some servers print without a newline ("Ready{...}"); None if there is none."""
-    start = frame.find(b'{"')
-    return frame[start:] if start > 0 else None
-
-
-def suspects(*parts: bytes) -> list[str]:
-    """The ids that a frame which is no message may have meant to answer, as text: "2" for 2, "2" and 2.0."""
-    if any(b'"method"' in part for part in parts):
-        return []
-    found = (quoted or plain for part in parts for quoted, plain in _ID.findall(part))
-    return [text.decode("utf-8", "replace").removesuffix(".0") for text in found]
-
-
-def first_id(head: bytes) -> Id | None:
-    """The id of a request of which only the beginning was kept; None where it cannot be told."""
-    match = _ID.search(head)
-    if match is None:
-        return None
-    quoted, plain = match.groups()
-    if plain is None:
-        return str(quoted, "utf-8", "replace")
-    return int(plain) if plain.lstrip(b"-").isdigit() and len(plain) < 20 else None
 
 
 def failure(request_id: Id | None, error: BulkheadError) -> bytes:
@@ -213,8 +185,8 @@ def notification(method: str, params: dict[str, Any]) -> bytes:
 
 
 def encode(body: dict[str, Any]) -> bytes:
-    """One frame, without its newline."""
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8")
+    """One frame, without its newline. A lone surrogate, as in the name of a file, becomes "?"."""
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
 def with_id(request: Request, new_id: Id) -> bytes:
@@ -226,26 +198,3 @@ def meta(params: dict[str, Any]) -> dict[str, Any]:
     """``params._meta``, or nothing where it is missing or no object."""
     value = params.get("_meta")
     return value if type(value) is dict else {}
-
-
-def with_context(message: Request | Notification, traceparent: str) -> bytes:
-    """The message's bytes with our span in the place of the host's, and without ``baggage``.
-
-    A traceparent has one length, so our own takes the place of the host's byte for byte, and nothing else changes. A
-    host that sends none gets its bytes forwarded as they are. baggage is the host's own and never goes to a server.
-    """
-    context = meta(message.params)
-    given = context.get("traceparent")
-    if "baggage" not in context:
-        if given is None:
-            return message.raw
-        old = json.dumps(given).encode("ascii")
-        # Once, and no escapes about: then the bytes found are the ones that were parsed.
-        if len(old) == len(traceparent) + 2 and message.raw.count(old) == 1 and b"\\u" not in message.raw:
-            return message.raw.replace(old, b'"%b"' % traceparent.encode("ascii"))
-    body = json.loads(message.raw)
-    context = body["params"]["_meta"]
-    context.pop("baggage", None)
-    if "traceparent" in context:
-        context["traceparent"] = traceparent
-    return encode(body)
