@@ -1,194 +1,107 @@
-"""What a server is and all that it may do: frozen models, made by config.py from a profile and flags.
+"""What a server is and all that it may do: plain frozen values. Nothing that is not in a ServerSpec is allowed.
 
-Nothing that is not in a ServerSpec is allowed. Sizes are bytes, durations seconds. A mount's source is absolute and
-checked; how a text such as "512MiB" or "30s" becomes a number stands here, because the model is the only schema.
-
-Rules: only what can be judged without a look at the host stands here; a refusal never repeats a value, which may be a
-secret; where a validator sees more than one key, its error's context says ``at`` which one (problems.py reads it).
+A spec comes from a profile and flags through config/, whose schema.py judges every key; here is nothing to judge, and
+nothing heavy to import. Sizes are bytes, durations seconds, and a mount's source is absolute and was looked at.
 """
 
 from __future__ import annotations
 
-import re
-from pathlib import PurePosixPath
-from typing import Annotated, Literal
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
-from pydantic_core import PydanticCustomError
-
-from bulkhead import grammar
-
-_SIZES = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "kB": 10**3, "MB": 10**6, "GB": 10**9}
-_TIMES = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
-_NUMBER = re.compile(r"(\d{1,15}(?:\.\d{1,9})?)\s*([A-Za-z]+)\Z", re.ASCII)
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
-def _scaled(text: object, units: dict[str, float] | dict[str, int], example: str) -> float:
-    match = _NUMBER.match(text) if isinstance(text, str) else None
-    if match is None or match[2] not in units:
-        raise ValueError(f"write a number with a unit ({', '.join(units)}), such as {example!r}")
-    return float(match[1]) * units[match[2]]
-
-
-def _size(text: object) -> int:
-    """Bytes from a text such as "512MiB"; an int is taken as bytes already."""
-    return text if type(text) is int else int(_scaled(text, _SIZES, "512MiB"))
-
-
-def _seconds(text: object) -> float:
-    """Seconds from a text such as "30s"; a number is taken as seconds already."""
-    return text if type(text) in (int, float) else _scaled(text, _TIMES, "30s")  # type: ignore[return-value]
-
-
-Size = Annotated[int, BeforeValidator(_size)]
-Seconds = Annotated[float, BeforeValidator(_seconds)]
-Port = Annotated[int, Field(ge=1, le=65535)]
-
-
-def _refused(message: str, *at: str | int) -> PydanticCustomError:
-    return PydanticCustomError("refused", message, {"at": at})
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class Server(_Model):
-    """[server]: what runs."""
+@dataclass(frozen=True)
+class Server:
+    """[server]: what runs. Either package or image is given."""
 
     package: str = ""
     image: str = ""
-    command: tuple[str, ...] = Field(default=(), strict=False)
-    args: tuple[str, ...] = Field(default=(), strict=False)
-    env: dict[str, str] = Field(default_factory=dict)
+    command: tuple[str, ...] = ()
+    args: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
     working_dir: str = "/work"
 
-    @model_validator(mode="after")
-    def _one_source(self) -> Server:
-        if bool(self.package) == bool(self.image):
-            raise ValueError("give package or image, one of the two")
-        if self.package and not grammar.PACKAGE.match(self.package):
-            raise _refused('package must be "npm:NAME@VERSION" or "pypi:NAME@VERSION" with an exact version', "package")
-        if self.image and not grammar.IMAGE.match(self.image):
-            raise _refused('image must be "NAME@sha256:DIGEST", or one of ours such as "bulkhead/python"', "image")
-        if self.image and not self.command:
-            raise _refused("image needs command: what an image says of itself is never used", "image")
-        self._no_nul()
-        for name in self.env:
-            if not grammar.VARIABLE.match(name):
-                raise _refused("a variable's name is made of letters, digits and '_'", "env", name)
-        if not self.working_dir.startswith("/") or ".." in PurePosixPath(self.working_dir).parts:
-            raise _refused("working_dir must be an absolute path without '..'", "working_dir")
-        return self
 
-    def _no_nul(self) -> None:
-        texts = {"command": self.command, "args": self.args, "working_dir": (self.working_dir,)}
-        texts |= {"env": tuple(self.env.values())}
-        for key, values in texts.items():
-            if any("\0" in value for value in values):
-                raise _refused("a NUL character cannot stand in a command, argument, path or variable", key)
-
-
-class Limits(_Model):
+@dataclass(frozen=True)
+class Limits:
     """[limits]: every key has a safe default."""
 
-    cpus: float = Field(default=1.0, gt=0, le=1024)
-    memory: Size = Field(default=512 * 2**20, ge=16 * 2**20)
-    pids: int = Field(default=128, ge=2, le=32768)
-    tmp: Size = Field(default=64 * 2**20, ge=2**16)
-    open_files: int = Field(default=1024, ge=16, le=2**20)
-    message: Size = Field(default=16 * 2**20, ge=2**10, le=2**30)
-    output: Size = Field(default=4 * 2**20, ge=2**10, le=2**30)
-    start: Seconds = Field(default=30.0, gt=0, le=3600)
-    call: Seconds = Field(default=60.0, gt=0, le=86400)
-    calls_per_minute: int = Field(default=600, ge=1)
-    concurrent_calls: int = Field(default=16, ge=1, le=4096)
+    cpus: float = 1.0
+    memory: int = 512 * 2**20
+    pids: int = 128
+    tmp: int = 64 * 2**20
+    open_files: int = 1024
+    message: int = 16 * 2**20
+    output: int = 4 * 2**20
+    start: float = 30.0
+    call: float = 60.0
+    calls_per_minute: int = 600
+    concurrent_calls: int = 16
 
 
-class Mount(_Model):
-    """[[mounts]]: one folder or file of the host. source is absolute once config.py has expanded and checked it."""
+@dataclass(frozen=True)
+class Mount:
+    """[[mounts]]: one folder or file of the host."""
 
-    source: str = Field(min_length=1, max_length=4096)
-    target: Annotated[str, AfterValidator(grammar.target)]
+    source: str
+    target: str
     write: bool = False
 
 
-class EgressRule(_Model):
+@dataclass(frozen=True)
+class EgressRule:
     """[[egress]]: one host and its ports."""
 
-    host: Annotated[str, AfterValidator(grammar.host)]
-    ports: tuple[Port, ...] = Field(min_length=1, strict=False)
+    host: str
+    ports: tuple[int, ...]
     private: bool = False
 
-    @model_validator(mode="after")
-    def _private_is_said(self) -> EgressRule:
-        if not self.private and not ("." in self.host and grammar.HOST_NAME.match(self.host)):
-            raise _refused("an address, or a name without a dot, needs private = true", "host")
-        return self
 
+@dataclass(frozen=True)
+class SecretBinding:
+    """[[secrets]]: one secret, where it comes from (``from`` in a profile) and how it is used."""
 
-class SecretBinding(_Model):
-    """[[secrets]]: one secret, where it comes from and how it is used."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, populate_by_name=True)
-
-    name: str = Field(pattern=grammar.SECRET_NAME)
-    source: Annotated[str, AfterValidator(grammar.secret_source)] = Field(alias="from")
+    name: str
+    source: str
     use: Literal["inject", "file", "env"] = "inject"
-    hosts: tuple[str, ...] = Field(default=(), strict=False)
-    ttl: Seconds = Field(default=900.0, gt=0)
-    tools: tuple[str, ...] = Field(default=("*",), strict=False)
+    hosts: tuple[str, ...] = ()
+    ttl: float = 900.0
+    tools: tuple[str, ...] = ("*",)
 
 
-class Tools(_Model):
+@dataclass(frozen=True)
+class Tools:
     """[tools]: shell-style patterns of tool names. Deny wins over approve, approve over allow."""
 
-    allow: tuple[str, ...] = Field(default=("*",), strict=False)
-    deny: tuple[str, ...] = Field(default=(), strict=False)
-    approve: tuple[str, ...] = Field(default=(), strict=False)
+    allow: tuple[str, ...] = ("*",)
+    deny: tuple[str, ...] = ()
+    approve: tuple[str, ...] = ()
 
 
-class Sandbox(_Model):
+@dataclass(frozen=True)
+class Sandbox:
     """[sandbox]: which engine, and what of its hardening this server needs otherwise."""
 
     engine: Literal["auto", "docker", "oci", "kubernetes"] = "auto"
-    runtime: Annotated[str, AfterValidator(grammar.runtime)] = ""
-    seccomp: Annotated[str, AfterValidator(grammar.seccomp)] = "default"
-    user: Annotated[str, AfterValidator(grammar.user)] = ""
+    runtime: str = ""
+    seccomp: str = "default"
+    user: str = ""
     exec_tmp: bool = False
 
 
-def _apart(mounts: tuple[Mount, ...]) -> tuple[Mount, ...]:
-    for index, mount in enumerate(mounts):
-        for other in mounts[:index]:
-            if grammar.inside(mount.target, other.target) or grammar.inside(other.target, mount.target):
-                raise _refused("target is, or overlaps, the target of another mount", index, "target")
-    return mounts
-
-
-def _named_once(secrets: tuple[SecretBinding, ...]) -> tuple[SecretBinding, ...]:
-    for index, secret in enumerate(secrets):
-        if secret.name in (other.name for other in secrets[:index]):
-            raise _refused("a secret of this name is there already", index, "name")
-    return secrets
-
-
-def _hosts_once(rules: tuple[EgressRule, ...]) -> tuple[EgressRule, ...]:
-    for index, rule in enumerate(rules):
-        if rule.host in (other.host for other in rules[:index]):
-            raise _refused("a rule for this host is there already; give it all ports", index, "host")
-    return rules
-
-
-class ServerSpec(_Model):
+@dataclass(frozen=True)
+class ServerSpec:
     """A whole profile. name is the profile's file name, or made from the package by ``run -- npx``."""
 
-    name: str = Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")
-    description: str = ""
+    name: str
     server: Server
+    description: str = ""
     limits: Limits = Limits()
-    mounts: Annotated[tuple[Mount, ...], AfterValidator(_apart)] = Field(default=(), strict=False)
-    egress: Annotated[tuple[EgressRule, ...], AfterValidator(_hosts_once)] = Field(default=(), strict=False)
-    secrets: Annotated[tuple[SecretBinding, ...], AfterValidator(_named_once)] = Field(default=(), strict=False)
+    mounts: tuple[Mount, ...] = ()
+    egress: tuple[EgressRule, ...] = ()
+    secrets: tuple[SecretBinding, ...] = ()
     tools: Tools = Tools()
     sandbox: Sandbox = Sandbox()

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from bulkhead import grammar
 from bulkhead.config import Flags, spec_from_command, unmounted_paths
+from bulkhead.config.launchers import Command, name_of, parse_command
 from bulkhead.errors import BulkheadError, ProfileError, UsageError
-from bulkhead.launchers import Command, name_of, parse_command
 
 pytestmark = pytest.mark.usefixtures("home", "project")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tomllib
 
-from bulkhead.locate import line_of, locate
+from bulkhead.config.locate import line_of, locate
 
 LOCATED = '''# a comment with [brackets]
 description = """

@@ -11,8 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bulkhead import writable
-from bulkhead.config import Flags, load_profile
+from bulkhead.config import Flags, load_profile, writable
 from bulkhead.errors import ProfileError
 from bulkhead.grammar import RESERVED_TARGETS, target
 from tests.unit.config_cases import mount, write

@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bulkhead import secretlike
-from bulkhead.config import check_profile
+from bulkhead.config import check_profile, secretlike
 from tests.unit.config_cases import write
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bulkhead.config import load_profile
+from bulkhead.config.settings import Settings, load_settings, state_dir
 from bulkhead.errors import ProfileError
-from bulkhead.settings import Settings, load_settings, state_dir
 from bulkhead.spec import Limits
 from tests.unit.config_cases import write
 

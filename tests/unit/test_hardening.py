@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from bulkhead.config.schema import ServerSpec, to_spec
 from bulkhead.engines.hardening import FIRST_UID, HOME, MASKED_PATHS, UIDS, WORK, Bind, Plan, plan_for, tmpfs_inodes
 from bulkhead.errors import ProfileError, SecretError, UnenforceableError
-from bulkhead.spec import ServerSpec
 
 # Folders of the sandbox, not of this machine.
 TMP, SHM = "/tmp", "/dev/shm"  # noqa: S108
@@ -19,7 +19,7 @@ DIGEST = "sha256:" + "0" * 64
 
 def spec(**tables: Any) -> ServerSpec:
     """A spec with these tables."""
-    return ServerSpec.model_validate({"name": "p", "server": SERVER} | tables)
+    return to_spec(ServerSpec.model_validate({"name": "p", "server": SERVER} | tables))
 
 
 def plan(of: ServerSpec, *, sandbox_id: str = "p-1", **owners: tuple[int, int]) -> Plan:

@@ -14,9 +14,8 @@ from bulkhead import resources
 from bulkhead.cli import main
 from bulkhead.cli.profile import as_toml
 from bulkhead.config import find_profile, load_profile, profile_digest
+from bulkhead.config.schema import ServerSpec, Settings
 from bulkhead.grammar import PACKAGE
-from bulkhead.settings import Settings
-from bulkhead.spec import ServerSpec
 from tests.unit.config_cases import mount, write
 
 if TYPE_CHECKING:

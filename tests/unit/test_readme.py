@@ -12,8 +12,8 @@ import pytest
 
 from bulkhead import errors
 from bulkhead.cli import MODULES
-from bulkhead.launchers import parse_command
-from bulkhead.spec import ServerSpec
+from bulkhead.config.launchers import parse_command
+from bulkhead.config.schema import ServerSpec
 
 ROOT = Path(__file__).resolve().parents[2]
 READ = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/comparison.md", "docs/troubleshooting.md"]

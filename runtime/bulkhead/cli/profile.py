@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,7 +49,7 @@ def _show(args: argparse.Namespace) -> int:
     path = args.profile.absolute() if args.profile else find_profile(args.name, Path.cwd())
     spec = load_profile(path)
     if args.json:
-        whole = {"path": str(path), "digest": profile_digest(spec), "spec": spec.model_dump(mode="json", by_alias=True)}
+        whole = {"path": str(path), "digest": profile_digest(spec), "spec": as_tables(spec)}
         _print_json(whole)
     else:
         sys.stdout.write(f"# {_plain(str(path))}\n# {profile_digest(spec)}\n{as_toml(spec)}")
@@ -91,25 +92,37 @@ def _ls(args: argparse.Namespace) -> int:
 
 
 def as_toml(spec: ServerSpec) -> str:
-    """The whole spec as a profile; what nobody wrote is marked as a default."""
+    """The whole spec as a profile; what is as it is anyway is marked as a default."""
     lines = [f"description = {_value('description', spec.description)}"]
     for key in ("server", "limits", "tools", "sandbox"):
         table = getattr(spec, key)
-        lines += ["", f"[{key}]", *_table(table.model_dump(by_alias=True), written=table.model_fields_set)]
+        lines += ["", f"[{key}]", *_table(asdict(table), type(table)())]
     for key in ("mounts", "egress", "secrets"):
         if not getattr(spec, key):
             lines += ["", f"# no [[{key}]]"]
         for table in getattr(spec, key):
-            lines += ["", f"[[{key}]]", *_table(table.model_dump(by_alias=True), written=None)]
+            lines += ["", f"[[{key}]]", *_table(_as_written(table), None)]
     return "\n".join(lines) + "\n"
 
 
-def _table(values: Mapping[str, Any], *, written: set[str] | None) -> Iterator[str]:
+def as_tables(spec: ServerSpec) -> dict[str, Any]:
+    """The whole spec under the names that a profile has for it."""
+    return asdict(spec) | {"secrets": [_as_written(secret) for secret in spec.secrets]}
+
+
+def _as_written(table: Any) -> dict[str, Any]:
+    return {
+        "from" if key == "source" and "use" in asdict(table) else key: value for key, value in asdict(table).items()
+    }
+
+
+def _table(values: Mapping[str, Any], defaults: object | None) -> Iterator[str]:
+    """defaults: what the table is where nothing is written; None for a table that is all written."""
     for key, value in values.items():
         if key in ("package", "image") and not value:
             continue
         line = f"{key} = {_value(key, value)}"
-        yield line if written is None or key in written else f"{line:<40} # default"
+        yield line if defaults is None or value != getattr(defaults, key) else f"{line:<40} # default"
 
 
 def _value(key: str, value: Any) -> str:

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     import anyio
     from anyio.abc import ByteReceiveStream, ByteSendStream
 
+    from bulkhead.config.settings import Settings
     from bulkhead.engines.base import Engine
     from bulkhead.engines.runners import Runner
     from bulkhead.launch import Launch
     from bulkhead.relay import Status
-    from bulkhead.settings import Settings
     from bulkhead.spec import ServerSpec
     from bulkhead.telemetry import Telemetry
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 @contextmanager
 def runner() -> Iterator[Runner]:
     """This process as a runner: its lock, and its watcher. Before any thread or event loop, because it forks."""
+    from bulkhead.config.settings import state_dir
     from bulkhead.engines import deadman, runners
-    from bulkhead.settings import state_dir
 
     held = runners.hold(state_dir())
     watcher = deadman.watch(held)
@@ -85,10 +85,12 @@ async def serve(
 
 
 async def _prepared(engine: Engine, find_spec: FindSpec, state: Path, say: Callable[[str], None]) -> Launch:
+    from bulkhead.config import writable
     from bulkhead.launch import prepare
     from bulkhead.resources import seccomp_profile
 
     spec = await find_spec(engine, say)
+    writable.remember(spec)
     profile = seccomp_profile(spec.sandbox.seccomp)
     return await prepare(spec, engine, seccomp_profile=profile, state=state, say=say)
 

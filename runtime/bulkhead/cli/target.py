@@ -40,7 +40,8 @@ async def spec_for(args: argparse.Namespace, engine: Engine, say: Callable[[str]
 
 
 async def _from_command(argv: list[str], flags: Flags, engine: Engine, say: Callable[[str], None]) -> ServerSpec:
-    from bulkhead import config, launchers
+    from bulkhead import config
+    from bulkhead.config import launchers
     from bulkhead.supply.images import resolve_newest
 
     command = launchers.parse_command(argv)

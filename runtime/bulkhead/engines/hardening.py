@@ -130,7 +130,7 @@ def plan_for(
         server=spec.name,
         image=image_digest,
         command=(*_command(spec, image_command), *spec.server.args),
-        env=ENVIRONMENT | spec.server.env,
+        env={**ENVIRONMENT, **spec.server.env},
         working_dir=spec.server.working_dir,
         uid=uid,
         gid=gid,

@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from bulkhead.config.settings import state_dir, state_path
 from bulkhead.errors import ProfileError
 from bulkhead.grammar import inside
-from bulkhead.settings import state_dir, state_path
 
 if TYPE_CHECKING:
     from pathlib import Path

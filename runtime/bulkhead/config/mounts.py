@@ -10,12 +10,13 @@ from __future__ import annotations
 import os
 import re
 import stat
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bulkhead.config.problems import Problem
+from bulkhead.config.settings import config_dir, state_path
 from bulkhead.grammar import inside
-from bulkhead.problems import Problem
-from bulkhead.settings import config_dir, state_path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -51,7 +52,7 @@ def check_mounts(
         try:
             source = _source(mount.source)
             _check_policy_files(source, mount, profile=profile, project=project)
-            checked.append(mount.model_copy(update={"source": source}))
+            checked.append(replace(mount, source=source))
         except Unsafe as error:
             problems.append(Problem(("mounts", index, "source"), str(error), error.hint, "is refused"))
     return tuple(checked), problems

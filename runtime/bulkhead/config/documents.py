@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bulkhead.config.locate import At, line_of, locate
 from bulkhead.errors import ProfileError
-from bulkhead.locate import At, line_of, locate
 
 _LARGEST = 2**20
 _AT_LINE = re.compile(r"(.*) \(at (?:line (\d+), column \d+|end of document)\)", re.DOTALL)
@@ -97,8 +97,8 @@ def _others_write(info: os.stat_result) -> bool:
 
 def _private_group(uid: int, gid: int) -> bool:
     """Whether the group is the owner's alone: where the umask is 002, a user's files are writable by that one."""
-    import grp  # noqa: PLC0415  # only for files with mode g+w
-    import pwd  # noqa: PLC0415
+    import grp  # only for files with mode g+w
+    import pwd
 
     try:
         user, group = pwd.getpwuid(uid), grp.getgrgid(gid)

@@ -8,31 +8,25 @@ that lies where a sandbox could ever write is not believed.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import ValidationError
-
-from bulkhead import launchers, resources, secretlike, writable
-from bulkhead.documents import read_document
+from bulkhead import resources
+from bulkhead.config import kept, launchers, secretlike, writable
+from bulkhead.config.documents import read_document
+from bulkhead.config.flags import Flags, with_flags
+from bulkhead.config.mounts import check_mounts, project_of
+from bulkhead.config.problems import Problem
+from bulkhead.config.settings import Settings, config_dir, load_settings
 from bulkhead.errors import ProfileError
-from bulkhead.flags import Flags, with_flags
-from bulkhead.mounts import check_mounts, project_of
-from bulkhead.problems import Problem, problems_of
-from bulkhead.settings import Settings, config_dir, load_settings, state_dir
-from bulkhead.spec import ServerSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from bulkhead.locate import At
-
-__all__ = [
-    "Flags", "Found", "check_profile", "config_dir", "find_profile", "list_profiles", "load_profile", "load_settings",
-    "profile_digest", "spec_from_command", "state_dir", "unmounted_paths",
-]  # fmt: skip
+    from bulkhead.config.locate import At
+    from bulkhead.spec import ServerSpec
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}", re.ASCII)
 Origin = Literal["project", "user", "shipped"]
@@ -125,10 +119,10 @@ def unmounted_paths(spec: ServerSpec) -> list[str]:
 
 def profile_digest(spec: ServerSpec) -> str:
     """ "sha256:..." of the whole effective spec: keys sorted, no spaces, so that it is the same for the same rights."""
-    import hashlib  # noqa: PLC0415  # not on the way of `profile ls`
-    import json  # noqa: PLC0415
+    import hashlib  # not on the way of `profile ls`
+    import json
 
-    text = json.dumps(spec.model_dump(mode="json"), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    text = json.dumps(asdict(spec), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return f"sha256:{hashlib.sha256(text.encode('ascii')).hexdigest()}"
 
 
@@ -157,14 +151,31 @@ def _judge(
     if "name" in data:
         return None, [Problem(("name",), "a server is called as its file", "leave it out", "is not known")]
     limits = data.get("limits", {})
-    merged = settings.default_limits() | limits if isinstance(limits, dict) else limits
+    merged = {**settings.limits, **limits} if isinstance(limits, dict) else limits
+    whole = data | {"name": name, "limits": merged}
+    key = kept.key_of([whole, project_of(profile) is not None])
+    spec, problems = kept.recall(key), list[Problem]()
+    if spec is None:
+        spec, problems = _by_schema(whole)
+        if spec is None:
+            return None, problems
+        problems += [*_plain_secrets(spec), *_strange_seccomp(spec, profile)]
+        if not problems:
+            kept.keep(key, spec)
+    mounts, unsafe = check_mounts(spec.mounts, profile=profile, project=Path.cwd())
+    return replace(spec, mounts=mounts), [*unsafe, *problems]
+
+
+def _by_schema(data: dict[str, Any]) -> tuple[ServerSpec | None, list[Problem]]:
+    from pydantic import ValidationError
+
+    from bulkhead.config import schema
+    from bulkhead.config.problems import problems_of
+
     try:
-        spec = ServerSpec.model_validate(data | {"name": name, "limits": merged})
+        return schema.to_spec(schema.ServerSpec.model_validate(data)), []
     except ValidationError as error:
-        return None, problems_of(error, ServerSpec)
-    mounts, problems = check_mounts(spec.mounts, profile=profile, project=Path.cwd())
-    problems += [*_plain_secrets(spec), *_strange_seccomp(spec, profile)]
-    return spec.model_copy(update={"mounts": mounts}), problems
+        return None, problems_of(error, schema.ServerSpec)
 
 
 def _plain_secrets(spec: ServerSpec) -> list[Problem]:

@@ -15,8 +15,8 @@ from bulkhead.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from bulkhead.locate import At
-    from bulkhead.problems import Where
+    from bulkhead.config.locate import At
+    from bulkhead.config.problems import Where
 
 
 @dataclass(frozen=True, slots=True)

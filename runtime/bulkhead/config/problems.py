@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, get_args
 
-from pydantic import BaseModel, ValidationError
-
 from bulkhead.errors import ProfileError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bulkhead.locate import At
+    from pydantic import BaseModel, ValidationError
+
+    from bulkhead.config.locate import At
 
     Where = Callable[[At], str]
 
@@ -85,6 +85,8 @@ def _keys(model: type[BaseModel], at: At) -> list[str]:
 
 def _table(model: type[BaseModel], key: str) -> type[BaseModel]:
     """The model of a key's value, or of its items."""
+    from pydantic import BaseModel
+
     annotation = model.model_fields[key].annotation
     kinds = (annotation, *get_args(annotation))
     return next(kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel))

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import stat
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
-
-from bulkhead.documents import read_document
+from bulkhead.config.documents import read_document
 from bulkhead.errors import ProfileError
-from bulkhead.problems import problems_of
-from bulkhead.spec import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 def config_dir() -> Path:
@@ -44,34 +44,22 @@ def _base(variable: str, default: str) -> Path:
     return Path(value) if value.startswith("/") else Path.home() / default
 
 
-def _endpoint(url: str) -> str:
-    if url and not url.startswith(("http://", "https://")):
-        raise ValueError("otlp must be a URL that begins with http:// or https://")
-    return url
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-
-class Exporters(_Model):
-    """[exporters]: where traces go. otlp is the base URL of a collector, or "" for none."""
+@dataclass(frozen=True)
+class Exporters:
+    """Where traces go. otlp is the base URL of a collector, or "" for none."""
 
     file: bool = True
     console: bool = False
-    otlp: Annotated[str, AfterValidator(_endpoint)] = ""
+    otlp: str = ""
 
 
-class Settings(_Model):
-    """config.toml. limits holds the defaults of every profile: only the keys that are written count."""
+@dataclass(frozen=True)
+class Settings:
+    """config.toml. limits holds the user's defaults for every profile: only what is written there."""
 
-    engine: Literal["auto", "docker", "oci", "kubernetes"] = "auto"
+    engine: str = "auto"
     exporters: Exporters = Exporters()
-    limits: Limits = Field(default_factory=Limits)
-
-    def default_limits(self) -> dict[str, Any]:
-        """The limits that the user wrote."""
-        return self.limits.model_dump(include=self.limits.model_fields_set)
+    limits: Mapping[str, Any] = field(default_factory=dict)
 
 
 def load_settings(path: Path | None = None) -> Settings:
@@ -79,8 +67,15 @@ def load_settings(path: Path | None = None) -> Settings:
     path = path or config_dir() / "config.toml"
     if not path.exists():
         return Settings()
+    from pydantic import ValidationError
+
+    from bulkhead.config import schema
+    from bulkhead.config.problems import problems_of
+
     document = read_document(path)
     try:
-        return Settings.model_validate(document.data)
+        found = schema.Settings.model_validate(document.data)
     except ValidationError as error:
-        raise problems_of(error, Settings)[0].error(document.where) from None
+        raise problems_of(error, schema.Settings)[0].error(document.where) from None
+    limits = found.limits.model_dump(include=found.limits.model_fields_set)
+    return Settings(found.engine, Exporters(**found.exporters.model_dump()), limits)
