@@ -63,7 +63,7 @@ class TraceFile:
         self._torn = False
 
     def append(self, lines: Sequence[bytes]) -> None:
-        """Each line ends with a newline. Raises OSError where they are not all on the disk, or the file cannot rotate."""
+        """Each line ends with a newline. Raises OSError where they are not all on the disk, or it cannot rotate."""
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         data = b"\n" * self._torn + b"".join(lines)
         file = os.open(self._folder / _NAME, _FLAGS, 0o600)

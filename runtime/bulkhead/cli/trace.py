@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
     from bulkhead.trace_file import SpanLine
 
+# A program that reads lines is helped by nothing that makes two of one; every name is at most 256 characters.
+_UNWRAPPED = 4096
+
 
 class Traced(NamedTuple):
     """One call: what whoever asked had to wait for, and what the other side took, if it was sent there."""
@@ -71,6 +74,8 @@ def _print(calls: Sequence[Traced]) -> None:
     from rich.console import Console
 
     console = Console(highlight=False, markup=False, emoji=False)
+    if not console.is_terminal:
+        console.width = _UNWRAPPED
     for tree in trees(calls):
         console.print(tree)
 
