@@ -28,8 +28,8 @@ def add_parser(commands: Any) -> None:
 def _engine(args: argparse.Namespace) -> int:
     import anyio
 
+    from bulkhead.config.settings import load_settings, state_dir
     from bulkhead.engines.setup import ensure_engine
-    from bulkhead.settings import load_settings, state_dir
 
     async def main() -> EngineInfo:
         return await ensure_engine(args.install, say, state=state_dir(), setting=load_settings().engine)

@@ -66,7 +66,8 @@ async def list_(engine: Engine, *, as_json: bool) -> int:
         table.add_column(heading, no_wrap=True)
     for row in rows:
         table.add_row(row["name"], row["digest"][7:19], f"{row['size'] / 1e6:.0f} MB", row["created"][:16])
-    Console(highlight=False, markup=False).print(table if rows else "no images", crop=False, soft_wrap=True)
+    width = None if sys.stdout.isatty() else 160  # a name is read by programs, too, where it is no terminal
+    Console(highlight=False, markup=False, width=width).print(table if rows else "no images")
     return 0
 
 
@@ -90,16 +91,13 @@ def _command(work: Callable[[argparse.Namespace, Engine], Awaitable[int]]) -> Ca
         async def main() -> int:
             from bulkhead.config import load_settings, state_dir
             from bulkhead.engines.registry import open_engine
-            from bulkhead.engines.runners import hold
 
-            held = hold(state_dir())  # a build container is this process's, and is reaped if it dies
-            engine = await open_engine(load_settings().engine, state=state_dir(), runner=held.id)
+            engine = await open_engine(load_settings().engine, state=state_dir())
             try:
                 await engine.reap()
                 return await work(args, engine)
             finally:
                 await engine.close()
-                held.release()
 
         return anyio.run(main)
 
