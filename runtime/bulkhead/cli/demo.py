@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
 
-    from rich.console import Console
+    from rich.console import Console, RenderableType
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
@@ -211,8 +211,8 @@ async def _harm(console: Console, guest: Guest) -> None:
 def _kernel(status: dict[str, str]) -> str:
     """What a process's /proc/self/status says of it, from inside."""
     return (
-        f"Its /proc/self/status: uid {status['Uid']}, capabilities {int(status['CapEff'], 16)}, "
-        f"no_new_privs {status['NoNewPrivs']}, seccomp {status['Seccomp']}."
+        f"From inside: uid {status['Uid']}, capabilities {int(status['CapEff'], 16)}, "
+        f"seccomp {status['Seccomp']}, no_new_privs {status['NoNewPrivs']}."
     )
 
 
@@ -239,7 +239,16 @@ def _refusal(outcome: dict[str, Any] | LimitError, attempt: str, of: Limits) -> 
 
 
 def _trace(console: Console) -> None:
-    _heading(console, "Every call was traced (bulkhead trace)")
+    """What the last calls of two of the servers have cost, as `bulkhead trace` prints it."""
+    from bulkhead.cli.trace import last_calls, trees
+    from bulkhead.config.settings import state_path
+    from bulkhead.trace_file import read_spans
+
+    _heading(console, "Every call was traced; some of what `bulkhead trace` says now")
+    spans = list(read_spans(state_path()))
+    for name, count in (("time", 1), ("stranger", 3)):
+        for tree in trees(last_calls(spans, name, count)):
+            console.print(_inset(tree))
 
 
 def _next(console: Console) -> None:
@@ -266,10 +275,10 @@ def _grid(*headings: str) -> Table:
 _NUMBERS = {"uid", "memory", "processes", "ready", "took"}
 
 
-def _inset(table: Table) -> Padding:
+def _inset(shown: RenderableType) -> Padding:
     from rich.padding import Padding
 
-    return Padding(table, (0, 0, 0, 2))
+    return Padding(shown, (0, 0, 0, 2))
 
 
 def _answer(server: str, result: dict[str, Any]) -> str:
