@@ -35,7 +35,7 @@ def test_the_demo_runs_to_its_end(tmp_path: Path) -> None:
         assert shown in done.stdout
     assert re.search(r"From inside: uid \d{6,}, capabilities 0, seccomp 2, no_new_privs 1\.", done.stdout)
     assert re.search(r"stranger  tools/call fork_bomb .* pids", done.stdout)
-    assert "bulkhead demo" in picture.read_text(encoding="utf-8")
+    assert "stopped:&#160;pids" in picture.read_text(encoding="utf-8")
 
 
 def test_an_attempt_that_succeeds_ends_the_demo() -> None:
