@@ -110,7 +110,11 @@ class Sandbox(Protocol):
 
     async def thaw(self) -> None: ...
 
-    async def usage(self) -> Usage: ...
+    async def usage(self, *, whole: bool = True) -> Usage:
+        """What it has used; not whole: without ``full``, which takes a look at every file system."""
+
+    async def new_peak(self) -> None:
+        """memory_peak_bytes counts from now on, where the kernel can (cgroup v1; v2 since Linux 6.12)."""
 
 
 class ImageStore(Protocol):

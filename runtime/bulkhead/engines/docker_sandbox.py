@@ -86,8 +86,11 @@ class DockerSandbox:
         await self._api.call(lambda client: client.unpause(self._container))
         self._frozen = False
 
-    async def usage(self) -> Usage:
-        return await self._meter.read()
+    async def usage(self, *, whole: bool = True) -> Usage:
+        return await self._meter.read(whole=whole)
+
+    async def new_peak(self) -> None:
+        self._meter.new_peak()
 
     async def _end(self, grace: float) -> None:
         with suppress(EngineError):  # it may end by itself, or the daemon may, at any moment of this

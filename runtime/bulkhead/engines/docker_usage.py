@@ -54,15 +54,22 @@ class Meter:
         self._tmpfs = _open_tmpfs(pid, targets) if self._files else {}
         self._closed = False
 
-    async def read(self) -> Usage:
+    async def read(self, *, whole: bool = True) -> Usage:
         if not self._closed:
             with suppress(OSError, EngineError):  # it has ended meanwhile, and its cgroup with it
-                self._last = self.read_files() if self._files else await self._ask()
+                self._last = self.read_files(whole=whole) if self._files else await self._ask()
         return self._last
 
-    def read_files(self) -> Usage:
+    def read_files(self, *, whole: bool = True) -> Usage:
         values: dict[str, Any] = {name: unit * _number(fd, key) for name, fd, key, unit in self._files}
-        return Usage(full=tuple(target for target, fd in self._tmpfs.items() if _is_full(fd)), **values)
+        tmpfs = self._tmpfs.items() if whole else ()
+        return Usage(full=tuple(target for target, fd in tmpfs if _is_full(fd)), **values)
+
+    def new_peak(self) -> None:
+        peak = next((fd for name, fd, _, _ in self._files if name == "memory_peak_bytes"), None)
+        if peak is not None and not self._closed:
+            with suppress(OSError):  # before Linux 6.12, version 2 keeps one peak for the cgroup's whole life
+                os.pwrite(peak, b"0", 0)
 
     async def _ask(self) -> Usage:
         return _from_stats(await self._api.call(partial(_stats, container=self._container)))
@@ -85,9 +92,17 @@ def _open_files(pid: int, container: str) -> list[tuple[str, int, bytes, float]]
         with suppress(OSError):  # memory.peak came with Linux 5.19, pids.events with 4.8
             if path is not None:
                 fd = files.setdefault(path, -1)
-                files[path] = os.open(path, os.O_RDONLY | os.O_CLOEXEC) if fd < 0 else fd
+                files[path] = _open(path) if fd < 0 else fd
                 rows.append((field, files[path], key.encode(), unit))
     return rows
+
+
+def _open(path: Path) -> int:
+    """For reading; for writing too where we may, as the peak can be set back by root alone."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except PermissionError:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
 
 def _folders(pid: int, container: str) -> dict[str, Path]:

@@ -164,8 +164,12 @@ class FakeSandbox:
     async def thaw(self) -> None:
         self._process.thawed.set()
 
-    async def usage(self) -> Usage:
-        return self._process.usage
+    async def usage(self, *, whole: bool = True) -> Usage:
+        usage = self._process.usage
+        return usage if whole else replace(usage, full=())
+
+    async def new_peak(self) -> None:
+        self._process.usage = replace(self._process.usage, memory_peak_bytes=self._process.usage.memory_bytes)
 
     def _end(self, task: asyncio.Task[Exit]) -> None:
         """A callback and no finally: a task that is cancelled before its first step runs nothing of its own."""
