@@ -134,6 +134,7 @@ def test_brackets_in_strings_are_no_nesting() -> None:
         (b'{"jsonrpc":"2.0","id":true,"method":"m"}', "id is not a string or an integer"),
         (b'{"jsonrpc":"2.0","id":{},"method":"m"}', "id is not a string or an integer"),
         (b'{"jsonrpc":"2.0","id":[1],"result":{}}', "id is not a string or an integer"),
+        (b'{"jsonrpc":"2.0","id":"%b","method":"m"}' % (b"x" * 1025), "id has more than 1024 characters"),
         (b'{"jsonrpc":"2.0","id":null,"error":{"code":1,"message":""}}', "id is not a string or an integer"),
         (b'{"jsonrpc":"2.0","id":1,"result":{},"error":{"code":1,"message":""}}', "result and error together"),
         (b'{"jsonrpc":"2.0","id":1,"result":null,"error":null}', "result and error together"),

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 MAX_DEPTH = 128
 # Python spends up to 64 bytes on a value of two characters: 16 MiB of "[]," would become 350 MiB.
 MAX_VALUES = 1_000_000
+# Ids are remembered after their message is gone.
+MAX_ID = 1024
 _SMALL = 4096
 
 Id: TypeAlias = str | int
@@ -106,9 +108,11 @@ def _answer(frame: bytes, body: dict[str, Any]) -> Answer:
 
 
 def _id(value: object) -> Id:
-    if type(value) is str or type(value) is int:
-        return value
-    raise Malformed("id is not a string or an integer")
+    if type(value) is not str and type(value) is not int:
+        raise Malformed("id is not a string or an integer")
+    if type(value) is str and len(value) > MAX_ID:
+        raise Malformed(f"id has more than {MAX_ID} characters")
+    return value
 
 
 def _decode(frame: bytes) -> Any:

@@ -1,7 +1,8 @@
 """The ids of one session, both ways, and the era that the host speaks.
 
-Rules: an id that is in flight cannot be asked again; an answer goes to the one request that asked for it, once; the
-answer to a cancelled request is dropped without a word (MCP: none should follow). The legacy handshake is kept, so that
+Rules: an id that is in flight cannot be asked again, nor one that was cancelled and may still be answered; an answer
+goes to the one request that asked for it, once; the answer to a cancelled request is dropped without a word (MCP: none
+should follow). The legacy handshake is kept, so that
 a server which died can be given it again.
 """
 
@@ -35,12 +36,13 @@ class Ids(Generic[T]):
         self._most = most
 
     def ask(self, request: Request, entry: T) -> None:
-        """Raises Malformed if the id is in flight already, or if too many are."""
+        """Raises Malformed if the id is in flight or cancelled already, or if too many are in flight."""
         if request.id in self.pending:
-            raise Malformed(f"id {request.id!r} is in flight already")
+            raise Malformed(f"id {_shown(request.id)} is in flight already")
+        if request.id in self._cancelled:
+            raise Malformed(f"id {_shown(request.id)} was cancelled and may still be answered")
         if self._most is not None and len(self.pending) >= self._most:
             raise Malformed(f"more than {self._most} requests without an answer")
-        self._cancelled.pop(request.id, None)
         self.pending[request.id] = entry
 
     def answer(self, answer: Answer) -> T | None:
@@ -50,7 +52,7 @@ class Ids(Generic[T]):
         if answer.id in self._cancelled:
             del self._cancelled[answer.id]
             return None
-        raise Malformed(f"an answer to id {answer.id!r}, which was not asked or is answered already")
+        raise Malformed(f"an answer to id {_shown(answer.id)}, which was not asked or is answered already")
 
     def cancel(self, note: Notification) -> T | None:
         """What belongs to the request that a notifications/cancelled names, if it is still in flight."""
@@ -61,6 +63,13 @@ class Ids(Generic[T]):
         while len(self._cancelled) > _REMEMBERED:
             self._cancelled.popitem(last=False)
         return self.pending.pop(request_id)
+
+    def end(self) -> list[T]:
+        """What belongs to all that are in flight: the server has ended, and answers nothing of before any more."""
+        entries = list(self.pending.values())
+        self.pending.clear()
+        self._cancelled.clear()
+        return entries
 
     def matching(self, texts: Iterable[str]) -> Id | None:
         """The one id in flight that a malformed answer's candidates name; None if none or several do."""
@@ -87,3 +96,7 @@ class Session(Generic[T]):
             self.initialized = message
         elif not self.era and message.method != "server/discover":
             self.era = "modern"
+
+
+def _shown(request_id: Id) -> str:
+    return f"{request_id!r:.80}"
