@@ -31,6 +31,7 @@ def test_a_crash_is_named_with_its_code_and_last_words(open_host: OpenHost) -> N
     assert "exited 3" in why(answer)
     assert "out of cheese" in why(answer)
     _again(host)
+    assert json.loads(host.text("client"))["clientInfo"] == {"name": "raw", "version": "1"}
 
 
 def test_kill_9_of_itself(open_host: OpenHost) -> None:

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tests.servers import broken
-from tests.servers.speaker import RpcError, Speaker, handshakes, text
+from tests.servers.speaker import RpcError, Speaker, handshakes, is_modern, text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -278,6 +278,12 @@ def whoami(_speaker: Speaker, _call_id: Any, _args: Arguments) -> str:
 
 
 @tool
+def client(speaker: Speaker, _call_id: Any, _args: Arguments) -> str:
+    """What initialize said, as JSON."""
+    return json.dumps(speaker.client)
+
+
+@tool
 def pid(_speaker: Speaker, _call_id: Any, _args: Arguments) -> str:
     """Its process id and the number of the sandbox's boot: another one after a restart."""
     return f"{os.getpid()} {_STARTED}"
@@ -308,8 +314,14 @@ def _list(_speaker: Speaker, _message: dict[str, Any]) -> dict[str, Any]:
     return {"tools": [{"name": n, "description": f.__doc__, "inputSchema": schema} for n, f in TOOLS.items()]}
 
 
+def _initialized(speaker: Speaker, _message: dict[str, Any]) -> None:
+    speaker.shaken = True
+
+
 def _call(speaker: Speaker, message: dict[str, Any]) -> dict[str, Any] | None:
     params = message["params"]
+    if not (speaker.shaken or is_modern(message)):
+        raise RpcError(-32600, "a call before the handshake")
     if params["name"] not in TOOLS:
         raise RpcError(-32602, f"no tool {params['name']}")
     result = TOOLS[params["name"]](speaker, message["id"], params.get("arguments", {}))
@@ -344,7 +356,7 @@ def main(arguments: list[str]) -> None:
             _start(speaker, how, value)
     capabilities = {"tools": {"listChanged": True}, "logging": {}}
     shakes = handshakes("hostile", capabilities, modern="--legacy" not in arguments)
-    speaker.serve(shakes | {"tools/list": _list, "tools/call": _call})
+    speaker.serve(shakes | {"tools/list": _list, "tools/call": _call, "notifications/initialized": _initialized})
     if stay:
         threading.Event().wait()
 

@@ -57,6 +57,7 @@ class Speaker:
         self._ids = itertools.count(1)
         self._waiting: dict[str, queue.SimpleQueue[dict[str, Any]]] = {}
         self.client: dict[str, Any] = {}
+        self.shaken = False
         self.cancelled: dict[Any, threading.Event] = {}
 
     def raw(self, data: bytes) -> None:
