@@ -41,12 +41,12 @@ check: venv ## format, lint, types and the direction of imports
 	@echo '== lint-imports'
 	@$(BIN)/lint-imports
 
-test: images check ## all checks and all tests
+test: check images ## all checks and all tests
 	@echo '== pytest'
 	@$(BIN)/python -m pytest
 
-bench: images ## start, calls and memory beside a direct process and docker run
-	@$(BIN)/python -m tests.bench.bench
+bench: images ## start, calls and memory beside a direct process and docker run; ARGS="--json FILE"
+	@$(BIN)/python -m tests.bench.bench $(ARGS)
 
 clean: ## remove what was built in this folder; images and state stay
 	rm -rf .venv dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
