@@ -75,7 +75,7 @@ static int show(const char *path) {
 }
 
 static int create(const char *path) {
-    return open(path, O_CREAT | O_WRONLY, 0600) < 0 ? errno : 0;
+    return open(path, O_CREAT | O_WRONLY, 0644) < 0 ? errno : 0;
 }
 
 int main(int count, char **words) {

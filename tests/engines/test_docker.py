@@ -12,6 +12,7 @@ import anyio
 import docker
 import pytest
 
+from bulkhead.engines import docker_images
 from bulkhead.engines.base import Exit
 from bulkhead.engines.docker import DockerEngine
 from bulkhead.engines.docker_usage import Meter
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
     from pathlib import Path
 
-    from bulkhead.engines.base import Sandbox, Usage
+    from bulkhead.engines.base import ImageInfo, Sandbox, Usage
     from bulkhead.engines.contract import MakePlan
 
     Run = Callable[[Callable[[DockerEngine, MakePlan], Awaitable[None]]], None]
@@ -223,6 +224,8 @@ def test_usage_of_a_daemon_elsewhere(run: Run) -> None:
 
     async def test(engine: DockerEngine, plan: MakePlan) -> None:
         async with started(engine, plan("echo")) as sandbox:
+            await sandbox.stdin.send(b"x")
+            await sandbox.stdout.receive()  # until the program runs, threads of the runtime are counted too
             meter = Meter(engine._api, f"bulkhead-{sandbox.id}", 0, ())
             usage = await meter.read()
             assert usage.cpu_seconds > 0
@@ -331,6 +334,57 @@ def _chunks(program: Path) -> list[bytes]:
         return [chunk async for chunk in root_of(program)]
 
     return anyio.run(main)
+
+
+async def _build(engine: DockerEngine, plan: MakePlan) -> ImageInfo:
+    build = plan("create", "/made", network="build", read_only=False, uid=0, gid=0, env={"PATH": "/x", "SECRET": "y"})
+    async with started(engine, build) as sandbox:
+        assert await sandbox.wait() == Exit("exited", 0)
+        return await engine.images.commit(sandbox, "bulkhead/engine-tests-build", {"bulkhead.test": "x"})
+
+
+def _check_build(client: Any, image: str, built: ImageInfo) -> None:
+    inspected = client.inspect_image(built.digest)
+    config = inspected["Config"]
+    assert {name for name in config if config[name]} == {"Labels"}
+    assert config["Labels"] == {"bulkhead.test": "x", "bulkhead.image": "bulkhead/engine-tests-build"}
+    assert inspected["RepoTags"] == ["bulkhead/engine-tests-build:latest"]
+    committed = [other for other in client.images(quiet=True, all=True) if other not in (image, built.digest)]
+    assert not any(client.inspect_image(other)["Parent"] == image for other in committed)
+
+
+def test_a_build_shares_the_layers_below_it_and_nothing_else(run: Run, client: Any, image: str) -> None:
+    async def test(engine: DockerEngine, plan: MakePlan) -> None:
+        built = await _build(engine, plan)
+        try:
+            _check_build(client, image, built)
+            layers = [client.inspect_image(digest)["RootFS"]["Layers"] for digest in (image, built.digest)]
+            assert layers[0] == layers[1][:-1]
+            assert await output(await engine.start(plan("show", "/made", image=built.digest))) == ""
+        finally:
+            await engine.images.remove(built.digest)
+
+    run(test)
+
+
+def test_a_build_is_flat_where_layers_cannot_be_shared(
+    run: Run, client: Any, image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> str:
+        raise EngineError("the container engine did not take the image")
+
+    monkeypatch.setattr(docker_images, "commit_layers", refuse)
+
+    async def test(engine: DockerEngine, plan: MakePlan) -> None:
+        built = await _build(engine, plan)
+        try:
+            _check_build(client, image, built)
+            assert len(client.inspect_image(built.digest)["RootFS"]["Layers"]) == 1
+            assert await output(await engine.start(plan("show", "/made", image=built.digest))) == ""
+        finally:
+            await engine.images.remove(built.digest)
+
+    run(test)
 
 
 def test_what_the_daemon_refuses_is_told_and_leaves_nothing(run: Run) -> None:

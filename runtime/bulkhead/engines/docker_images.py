@@ -1,6 +1,7 @@
 """Images of a Docker daemon: root file systems with labels, and no other configuration.
 
-An image made here is one layer, imported from a tar, so that nothing of a build container's settings stays in it.
+An image loaded here is one layer, imported from a tar; one committed shares the layers of the image that it came of
+(docker_layers.py). Nothing of a build container's settings stays in it either way.
 Ours are known by the label ``bulkhead.image``, which holds the name.
 """
 
@@ -16,6 +17,7 @@ import anyio.to_thread
 
 from bulkhead.engines.base import ImageInfo
 from bulkhead.engines.docker_api import GoneError, remove_container
+from bulkhead.engines.docker_layers import commit_layers
 from bulkhead.errors import EngineError
 
 if TYPE_CHECKING:
@@ -68,7 +70,13 @@ class DockerImages:
                 await self._api.call(partial(remove_container, container=container))
 
     async def commit(self, sandbox: Sandbox, name: str, labels: Mapping[str, str]) -> ImageInfo:
-        return await self.load(name, self._root(f"bulkhead-{sandbox.id}"), labels)
+        container, labels = f"bulkhead-{sandbox.id}", {NAME: name} | dict(labels)
+        tag = ":".join(_split(name))
+        try:
+            digest = await self._api.call(partial(commit_layers, container=container, name=tag, labels=labels))
+        except EngineError:  # containerd's image store, and Podman, take no image without its data
+            return await self.load(name, self._root(container), labels)
+        return await self._found(digest)
 
     async def list(self) -> list[ImageInfo]:
         found = await self._api.call(lambda client: client.images(filters={"label": NAME}))
