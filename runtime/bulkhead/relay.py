@@ -29,7 +29,7 @@ from bulkhead.policy.verdict import Context, Deny
 from bulkhead.wire import broken, messages
 from bulkhead.wire.context import with_context
 from bulkhead.wire.frames import Overlong, Splitter
-from bulkhead.wire.messages import Answer, Malformed, Notification, Request
+from bulkhead.wire.messages import Answer, Id, Malformed, Notification, Request
 from bulkhead.wire.session import LASTING, OWN_PREFIX, Session
 
 if TYPE_CHECKING:
@@ -46,6 +46,9 @@ MAX_RESTARTS = 3
 # Hosts give the runner about 2 s between the end of stdin and SIGKILL; removing a container takes 0.2 of them.
 LEAVE = 1.0
 GRACE = 0.3
+# Seconds that a call may wait for a person's answer beyond its own deadline.
+PATIENCE = 600.0
+_PERSON = frozenset({"elicitation/create", "sampling/createMessage"})
 _BUSY_TICK = 0.25
 _IDLE_TICK = 1.0
 # Seconds for which a reading of the cgroup serves the next call too: it takes 40 us, half of a relayed call.
@@ -63,6 +66,7 @@ class Pending:
     context: Context
     deadline: float = math.inf
     before: Usage | None = None
+    waited: float = 0.0
 
 
 @dataclass(slots=True)
@@ -116,6 +120,7 @@ class Relay:
         self._starts: deque[float] = deque()
         self._calls: deque[float] = deque()
         self._told = 0
+        self._dying: anyio.Event | None = None  # set once the sandbox that is being stopped is gone
         self._leaving = False
         self._last_error: BulkheadError | None = None
         self._starting = anyio.Lock()
@@ -166,6 +171,8 @@ class Relay:
             await self._to_host(messages.failure(request_id, ProtocolError("frame refused", why=why, reason=reason)))
 
     async def _request(self, request: Request) -> None:
+        if self._dying is not None:
+            await self._dying.wait()  # or it would fail for what others did, with a sandbox that is going
         if type(request.id) is str and request.id.startswith(OWN_PREFIX):
             raise Malformed(f"using an id that starts with {OWN_PREFIX!r}")
         entry = self._open(request)
@@ -247,13 +254,15 @@ class Relay:
                     await self._from_server(line)
         except _GONE:
             pass
-        if (rest := splitter.end()) is not None:
-            await self._from_server(rest)
+        self._dying = self._dying or anyio.Event()
         # Closed output and a living process: nothing can come from it any more.
         with anyio.move_on_after(LEAVE):
             await sandbox.wait()
         await sandbox.stop(0)
-        await self._ended(sandbox, await sandbox.wait())
+        end = await sandbox.wait()
+        if end.cause == "exited" and (rest := splitter.end()) is not None:
+            await self._from_server(rest)
+        await self._ended(end)
 
     async def _drain_stderr(self, sandbox: Sandbox) -> None:
         try:
@@ -403,11 +412,10 @@ class Relay:
         if self._session.initialized is not None:
             await self._to_sandbox(sandbox, self._session.initialized.raw)
 
-    async def _ended(self, sandbox: Sandbox, end: Exit) -> None:
+    async def _ended(self, end: Exit) -> None:
         self._status = replace(self._status, sandbox="", last_end=str(end))
         self._publish(self._status)
-        if self._sandbox is sandbox:
-            self._sandbox = None
+        self._sandbox = None
         error = self._obituary(end)
         self._recorder.sandbox_ended("" if self._leaving else error.reason)
         if self._session.host.pending or not self._leaving:
@@ -419,9 +427,18 @@ class Relay:
         for entry in pending:
             await self._fail(entry, error)
         for request_id in list(self._session.server.pending):
-            params = {"requestId": request_id, "reason": f"the server ended: {end}"}
-            await self._to_host(messages.notification("notifications/cancelled", params))
-            self._session.server.pending.pop(request_id).trace.end(end.cause)
+            await self._withdraw(request_id, f"the server ended: {end}")
+        if self._dying is not None:
+            self._dying.set()
+            self._dying = None
+
+    async def _withdraw(self, request_id: Id, reason: str) -> None:
+        """What a server that is gone had asked the host: cancelled, so that a late answer is nobody's."""
+        frame = messages.notification("notifications/cancelled", {"requestId": request_id, "reason": reason})
+        note = messages.parse(frame)
+        if isinstance(note, Notification) and (entry := self._session.server.cancel(note)) is not None:
+            entry.trace.end("cancelled")
+        await self._to_host(frame)
 
     def _obituary(self, end: Exit) -> BulkheadError:
         """Why the requests in flight fail."""
@@ -450,17 +467,26 @@ class Relay:
 
     async def _watch(self) -> None:
         while True:
-            await anyio.sleep(_BUSY_TICK if self._session.host.pending else _IDLE_TICK)
+            tick = _BUSY_TICK if self._session.host.pending else _IDLE_TICK
+            await anyio.sleep(tick)
             sandbox = self._sandbox
             if sandbox is None:
                 continue
-            limit = self._overdue() or self._reached(await sandbox.usage())
-            if limit:
+            limit = self._overdue(tick) or self._reached(await sandbox.usage())
+            if limit and self._dying is None:
+                self._dying = anyio.Event()
                 await sandbox.stop(0, limit=limit)
 
-    def _overdue(self) -> str:
-        now = time.monotonic()
-        return "timeout" if any(entry.deadline < now for entry in self._session.host.pending.values()) else ""
+    def _overdue(self, tick: float) -> str:
+        """Deadlines stand still while the server waits for the person, but not for ever: it could ask to gain time."""
+        asks = any(entry.request.method in _PERSON for entry in self._session.server.pending.values())
+        for entry in self._session.host.pending.values():
+            if asks and entry.waited < PATIENCE:
+                entry.deadline += tick
+                entry.waited += tick
+            elif entry.deadline < time.monotonic():
+                return "timeout"
+        return ""
 
     def _reached(self, usage: Usage) -> str:
         self._usage = usage
