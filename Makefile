@@ -45,7 +45,7 @@ test: check images ## all checks and all tests
 	@echo '== pytest'
 	@$(BIN)/python -m pytest
 
-bench: images ## start, calls and memory beside a direct process and docker run; ARGS="--json FILE"
+bench: images ## measure beside a direct process and docker run; ARGS='--json FILE'
 	@$(BIN)/python -m tests.bench.bench $(ARGS)
 
 clean: ## remove what was built in this folder; images and state stay

@@ -19,7 +19,7 @@ import anyio
 from bulkhead import __version__
 from bulkhead.cli.client import connected
 from bulkhead.cli.serve import runner, serve
-from bulkhead.errors import LimitError, UnenforceableError
+from bulkhead.errors import LimitError, ToolError, UnenforceableError
 from bulkhead.serverlog import printable
 
 if TYPE_CHECKING:
@@ -159,17 +159,16 @@ async def _introduce(console: Console, engine: Engine, guests: list[Guest]) -> N
 
     _heading(console, "Three official servers, each in a container of its own")
     started, ready = time.monotonic(), {}
-    for guest in guests:
-        # All have been starting since they were connected: one answers while another still comes up.
-        await guest.client.open()
-        ready[guest.spec.name] = time.monotonic() - started
+    with console.status("starting"):
+        for guest in guests:
+            # All have been starting since they were connected: one answers while another still comes up.
+            await guest.client.open()
+            ready[guest.spec.name] = time.monotonic() - started
     running = {info.runner: info for info in await engine.list() if info.running}
     table = _grid("server", "version", "image", "uid", "memory", "processes", "ready")
     for guest in guests:
         spec, info = guest.spec, running[guest.held.id]
-        plan = plan_for(
-            spec, sandbox_id=info.id, image_digest=info.image, image_command=("-",), seccomp="", owners={}
-        )  # fmt: skip
+        plan = plan_for(spec, sandbox_id=info.id, image_digest=info.image, image_command=("-",), seccomp="", owners={})
         version, image = spec.server.package.rpartition("@")[2], plan.image.removeprefix("sha256:")[:12]
         limits = (f"{plan.memory >> 20} MiB", str(plan.pids), f"{ready[spec.name]:.1f} s")
         table.add_row(spec.name, version, image, str(plan.uid), *limits)
@@ -189,21 +188,23 @@ async def _calls(console: Console, guests: list[Guest]) -> None:
             before = time.monotonic()
             result = await guest.client.request("tools/call", {"name": tool, "arguments": arguments})
             took = f"{(time.monotonic() - before) * 1000:.0f} ms"
+            if result.get("isError"):
+                raise ToolError(f"{guest.spec.name}: {tool} answered with an error", why=_text(result))
             table.add_row(guest.spec.name, tool, _answer(guest.spec.name, result), took)
     console.print(_inset(table))
 
 
 async def _harm(console: Console, guest: Guest) -> None:
     _heading(console, "A server that means harm is given the same")
-    await guest.client.open()
     table = _grid("it tries to", "and is")
-    for tool, attempt in _ATTEMPTS.items():
-        table.add_row(attempt, _refusal(await _attempt(guest, tool), attempt, guest.spec.limits))
-    before = time.monotonic()
-    status = await guest.client.request("tools/call", {"name": "status", "arguments": {}})
-    table.add_row(
-        "go on as if nothing had been", f"answered by a fresh container, {time.monotonic() - before:.1f} s later"
-    )
+    with console.status("letting it try"):
+        await guest.client.open()
+        for tool, attempt in _ATTEMPTS.items():
+            table.add_row(attempt, _refusal(await _attempt(guest, tool), attempt, guest.spec.limits))
+        before = time.monotonic()
+        status = await guest.client.request("tools/call", {"name": "status", "arguments": {}})
+        after = time.monotonic() - before
+    table.add_row("go on as if nothing had been", f"answered by a fresh container, {after:.1f} s later")
     console.print(_inset(table))
     console.print(f"\n  {_kernel(json.loads(_text(status)))}", style="dim")
 
