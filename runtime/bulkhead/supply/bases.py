@@ -34,17 +34,28 @@ async def base(engine: Engine, name: str, *, state: Path, say: Callable[[str], N
     made = recipe(name)
     if made.parent:
         parent = await base(engine, made.parent, state=state, say=say)
-        return await _build(engine, made, parent.digest, parent.labels[RELEASE], state=state, say=say)
+        release = parent.labels[RELEASE]
+        return await _build(engine, made, parent.digest, release, f"{name}:latest", state=state, say=say)
+    return await _from_root(engine, made, state=state, say=say)
+
+
+async def _from_root(engine: Engine, made: Recipe, *, state: Path, say: Callable[[str], None]) -> ImageInfo:
+    """In one layer: what the steps have removed would stay in the root's, where it can be read."""
     root, release = await _root(engine, made, state=state, say=say)
+    temporary = [root.name]
     try:
-        return await _build(engine, made, root.digest, release, state=state, say=say)
+        set_up = await _build(engine, made, root.digest, release, f"{root.name}-set-up", state=state, say=say)
+        temporary.insert(0, set_up.name)
+        labels = {RECIPE: made.digest, RELEASE: release}
+        return await engine.images.load(f"{made.name}:latest", engine.images.export(set_up.digest), labels)
     finally:
         with anyio.CancelScope(shield=True):
-            await engine.images.remove(root.name)
+            for name in temporary:
+                await engine.images.remove(name)
 
 
 async def _build(
-    engine: Engine, made: Recipe, parent: str, release: str, *, state: Path, say: Callable[[str], None]
+    engine: Engine, made: Recipe, parent: str, release: str, name: str, *, state: Path, say: Callable[[str], None]
 ) -> ImageInfo:
     fetched = await _fetched(engine, made, state=state, say=say)
     say(f"building {made.name}: installing {' '.join(made.packages)}")
@@ -53,8 +64,7 @@ async def _build(
     step = job.Job(f"building {made.name}", parent, made, "base/build.sh", arguments, passed, root=True)
     async with job.done(step, engine, state=state) as (sandbox, _):
         say(f"building {made.name}: saving")
-        labels = {RECIPE: made.digest, RELEASE: release}
-        return await engine.images.commit(sandbox, f"{made.name}:latest", labels)
+        return await engine.images.commit(sandbox, name, {RECIPE: made.digest, RELEASE: release})
 
 
 async def _fetched(engine: Engine, made: Recipe, *, state: Path, say: Callable[[str], None]) -> Passed:
