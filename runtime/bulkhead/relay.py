@@ -164,11 +164,19 @@ class Relay:
             else:
                 await self._host_answer(message)
         except Malformed as error:
-            why = f"the host's frame is {error}"
-            reason, request_id = "malformed", None
-            if isinstance(line, Overlong):
-                reason, request_id = "message", broken.request_id(line.head, line.tail)
-            await self._to_host(messages.failure(request_id, ProtocolError("frame refused", why=why, reason=reason)))
+            await self._refuse(line, f"the host's frame is {error}")
+
+    async def _refuse(self, line: bytes | Overlong, why: str) -> None:
+        """Answers a frame of the host's that is none, by its id where it can be told and nobody else waits for it."""
+        if isinstance(line, Overlong):
+            request_id = broken.request_id(line.head, line.tail)
+            error: BulkheadError = LimitError("frame refused", why=why, hint=_RAISE_MESSAGE, reason="message")
+        else:
+            request_id = broken.request_id(line[:1024], line[-1024:])
+            error = ProtocolError("frame refused", why=why)
+        if request_id in self._session.host.pending:
+            request_id = None
+        await self._to_host(messages.failure(request_id, error))
 
     async def _request(self, request: Request) -> None:
         if self._dying is not None:
@@ -176,7 +184,11 @@ class Relay:
         if type(request.id) is str and request.id.startswith(OWN_PREFIX):
             raise Malformed(f"using an id that starts with {OWN_PREFIX!r}")
         entry = self._open(request)
-        self._session.host.ask(request, entry)
+        try:
+            self._session.host.ask(request, entry)
+        except Malformed:
+            entry.trace.end("malformed")
+            raise
         self._session.note(request)
         verdict = chain.judge(chain.REQUEST, request, entry.context)
         try:
@@ -294,18 +306,25 @@ class Relay:
         if isinstance(message, Answer):
             await self._server_answer(message)
         elif isinstance(message, Request):
-            entry = Pending(
-                message,
-                self._recorder.begin(message.method, request_id=message.id, from_host=False),
-                Context(self._spec, message.method),
-            )
-            self._session.server.ask(message, entry)
-            entry.trace.sent()
-            await self._to_host(message.raw)
+            await self._server_request(message)
         else:
             if message.method == "notifications/cancelled":
-                self._session.server.cancel(message)
+                cancelled = self._session.server.cancel(message)
+                if cancelled is not None:
+                    cancelled.trace.end("cancelled")
             await self._to_host(message.raw)
+
+    async def _server_request(self, request: Request) -> None:
+        trace = self._recorder.begin(request.method, request_id=request.id, from_host=False)
+        # Without its bytes: a server may have many in flight, and each may be as large as limits.message.
+        asked = request._replace(raw=b"", params={})
+        try:
+            self._session.server.ask(asked, Pending(asked, trace, Context(self._spec, request.method)))
+        except Malformed:
+            trace.end("malformed")
+            raise
+        trace.sent()
+        await self._to_host(request.raw)
 
     async def _server_answer(self, answer: Answer) -> None:
         if type(answer.id) is str and answer.id.startswith(OWN_PREFIX) and self._replay is not None:
@@ -574,6 +593,7 @@ async def refuse(host: tuple[ByteReceiveStream, ByteSendStream], error: Bulkhead
                         return
 
 
+_RAISE_MESSAGE = "send less, or raise limits.message in the profile"
 # Why a limit stopped the sandbox, and the profile's key that raises it.
 _WHY = {
     "oom": ("a process of it was killed for memory", "memory"),
