@@ -30,13 +30,27 @@ class Sink(Protocol[T_contra]):
 
 
 class Outbox(Generic[T]):
-    """At most size items; they go to the sink every interval seconds, oldest first."""
+    """At most size items; they go to the sink oldest first, once nothing was put in for interval seconds.
 
-    def __init__(self, name: str, open_sink: Callable[[], Sink[T]], *, size: int = 2048, interval: float = 0.5) -> None:
+    While more comes in, the sink waits, because it takes the interpreter's lock from whoever puts in; but no longer
+    than patience seconds, and not until the queue is full.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        open_sink: Callable[[], Sink[T]],
+        *,
+        size: int = 2048,
+        interval: float = 0.5,
+        patience: float = 5.0,
+    ) -> None:
         self.lost = 0
         self._name = name
         self._open_sink = open_sink
         self._interval = interval
+        self._patience = patience
+        self._count = 0
         self._queue: deque[T] = deque(maxlen=size)
         self._in_hand = 0
         self._lock = threading.Lock()
@@ -52,6 +66,7 @@ class Outbox(Generic[T]):
                 return
             self.lost += len(self._queue) == self._queue.maxlen
             self._queue.append(item)
+            self._count += 1
         if self._thread is None:
             self.start()
 
@@ -78,8 +93,14 @@ class Outbox(Generic[T]):
 
     def _work(self) -> None:
         sink = self._open_sink()
+        seen, passed_on = 0, time.monotonic()
         while not self._closing.wait(self._interval):
+            busy, seen = self._count != seen, self._count
+            room = len(self._queue) * 2 < (self._queue.maxlen or 0)
+            if busy and room and time.monotonic() - passed_on < self._patience:
+                continue
             self._pass_on(sink)
+            passed_on = time.monotonic()
         self._pass_on(sink)
         sink.close(self._deadline)
 
