@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from bulkhead.cli.demo import _ATTEMPTS, _CALLS, _refusal
-from bulkhead.cli.picture import draw
+from bulkhead.cli.demo.acts import ATTEMPTS, CALLS, refusal
+from bulkhead.cli.demo.picture import draw
 from bulkhead.errors import LimitError, UnenforceableError
 from bulkhead.spec import Limits
 
@@ -27,10 +27,10 @@ def test_the_demo_runs_to_its_end(tmp_path: Path) -> None:
     lines = done.stdout.splitlines()
     assert max(map(len, lines)) <= 80
     assert "\x1b" not in done.stdout
-    for server in _CALLS:
+    for server in CALLS:
         assert [line for line in lines if re.match(rf"  {server} +\d[\d.]+ +[0-9a-f]{{12}} +\d+ ", line)]
     refused = [line for line in lines if "refused: " in line or "stopped: " in line]
-    assert len(refused) == len(_ATTEMPTS)
+    assert len(refused) == len(ATTEMPTS)
     for shown in ("Echo: hello", "sees 2 processes", "stopped: oom", "stopped: pids", "answered by a fresh container"):
         assert shown in done.stdout
     assert re.search(r"From inside: uid \d{6,}, capabilities 0, seccomp 2, no_new_privs 1\.", done.stdout)
@@ -41,12 +41,12 @@ def test_the_demo_runs_to_its_end(tmp_path: Path) -> None:
 def test_an_attempt_that_succeeds_ends_the_demo() -> None:
     allowed = {"content": [{"type": "text", "text": "is root"}], "isError": False}
     with pytest.raises(UnenforceableError, match="become root") as caught:
-        _refusal(allowed, "become root", Limits())
+        refusal(allowed, "become root", Limits())
     assert caught.value.why == "is root"
 
 
 def test_a_limit_is_shown_with_its_size() -> None:
-    shown = _refusal(LimitError("limit reached", reason="oom"), "take all the memory", Limits(memory=64 * 2**20))
+    shown = refusal(LimitError("limit reached", reason="oom"), "take all the memory", Limits(memory=64 * 2**20))
     assert str(shown) == "stopped: oom, at its 64 MiB of memory"
 
 

@@ -1,31 +1,17 @@
-"""`bulkhead demo`: three official servers answer, and a server that means harm is refused, each in its own container.
-
-Everything that is shown has just happened: the same path as `run` and `call`, real containers, and the kernel's own
-words. An attempt that is not refused is no demo: it ends with an error.
-"""
+"""The acts of the demo, one function each: it does the thing and prints what became of it, in 80 columns."""
 
 from __future__ import annotations
 
 import json
 import re
 import time
-from contextlib import AsyncExitStack, ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import anyio
-
-from bulkhead import __version__
-from bulkhead.cli.client import connected
-from bulkhead.cli.serve import runner, serve
 from bulkhead.errors import LimitError, ToolError, UnenforceableError
 from bulkhead.serverlog import printable
 
 if TYPE_CHECKING:
-    import argparse
-    from collections.abc import Callable
-
     from rich.console import Console, RenderableType
     from rich.padding import Padding
     from rich.table import Table
@@ -36,9 +22,8 @@ if TYPE_CHECKING:
     from bulkhead.engines.runners import Runner
     from bulkhead.spec import Limits, ServerSpec
 
-_WIDTH = 80
 _WIDEST = 42
-_CALLS: dict[str, tuple[tuple[str, dict[str, Any]], ...]] = {
+CALLS: dict[str, tuple[tuple[str, dict[str, Any]], ...]] = {
     "everything": (("echo", {"message": "hello"}), ("get-sum", {"a": 2, "b": 40})),
     "filesystem": (
         ("write_file", {"path": "/work/note.txt", "content": "kept in memory, gone with the session"}),
@@ -49,7 +34,7 @@ _CALLS: dict[str, tuple[tuple[str, dict[str, Any]], ...]] = {
 # What of an answer is shown, where it is not a line of text.
 _SHOWN = {"time": re.compile(r'"target".*?"datetime": "(.*?)"')}
 # What the stranger's tools try, as a person would say it; the last two end its container.
-_ATTEMPTS = {
+ATTEMPTS = {
     "look_around": "look at the machine's processes",
     "open_docker": "open the container engine's socket",
     "call_home": "connect to an address outside",
@@ -71,89 +56,7 @@ class Guest:
     client: Client
 
 
-def add_parser(commands: Any) -> None:
-    """The command."""
-    parser = commands.add_parser("demo", help="shows three official servers at work, and a hostile one refused")
-    parser.add_argument("--svg", type=Path, metavar="FILE", help="also draws what was shown, as a picture")
-    parser.set_defaults(run=run)
-
-
-def run(args: argparse.Namespace) -> int:
-    """0 if every call was answered and every attempt refused."""
-    from rich.console import Console
-
-    console = Console(highlight=False, markup=False, emoji=False, record=args.svg is not None)
-    console.width = min(console.width, _WIDTH)
-    specs = _specs()
-    with ExitStack() as stack:
-        # Before the event loop, because each forks its watcher.
-        held = [stack.enter_context(runner()) for _ in specs]
-        anyio.run(_demo, console, specs, held)
-    _trace(console)
-    _next(console)
-    if args.svg is not None:
-        from bulkhead.cli.picture import draw
-
-        args.svg.write_text(draw(console, "bulkhead demo"), encoding="utf-8")
-    return 0
-
-
-def _specs() -> list[ServerSpec]:
-    from bulkhead.config import load_profile
-    from bulkhead.resources import folder
-    from bulkhead.spec import Limits, Server, ServerSpec
-
-    code = (Path(__file__).parent / "stranger.py").read_text(encoding="utf-8")
-    server = Server(image="bulkhead/python", command=("python3", "-c", code))
-    stranger = ServerSpec(name="stranger", server=server, limits=Limits(memory=64 * 2**20, pids=16))
-    return [*(load_profile(folder("profiles") / "servers" / f"{name}.toml") for name in _CALLS), stranger]
-
-
-async def _demo(console: Console, specs: list[ServerSpec], held: list[Runner]) -> None:
-    from bulkhead.config import load_settings, state_dir
-    from bulkhead.engines.registry import open_engine
-
-    engine = await open_engine(load_settings().engine, state=state_dir())
-    try:
-        info = await engine.probe()
-        console.print(f"Bulkhead {__version__} on {info.name} {info.version}", style="bold")
-        await _images(console, specs, engine)
-        async with AsyncExitStack() as stack:
-            guests = [await _guest(stack, spec, of) for spec, of in zip(specs, held, strict=True)]
-            await _introduce(console, engine, guests[:-1])
-            await _calls(console, guests[:-1])
-            await _harm(console, guests[-1])
-    finally:
-        await engine.close()
-
-
-async def _images(console: Console, specs: list[ServerSpec], engine: Engine) -> None:
-    """Built one after the other, because each wants both processors and the network."""
-    from bulkhead.config import state_dir
-    from bulkhead.supply.images import image_for
-
-    with console.status("looking for the images") as status:
-        for spec in specs:
-            await image_for(spec.server, engine, state=state_dir(), say=_progress(console, status))
-
-
-def _progress(console: Console, status: Any) -> Callable[[str], None]:
-    """On a terminal one line that changes, elsewhere a line each."""
-    if console.is_terminal:
-        return status.update  # type: ignore[no-any-return]
-    return lambda line: console.print(f"  {line}")
-
-
-async def _guest(stack: AsyncExitStack, spec: ServerSpec, held: Runner) -> Guest:
-    async def find(engine: Engine, say: object) -> ServerSpec:
-        del engine, say
-        return spec
-
-    client = await stack.enter_async_context(connected(lambda *host: serve(held, find, host, say=lambda _: None)))
-    return Guest(spec, held, client)
-
-
-async def _introduce(console: Console, engine: Engine, guests: list[Guest]) -> None:
+async def introduce(console: Console, engine: Engine, guests: list[Guest]) -> None:
     """Who runs, in what: one row a container."""
     from bulkhead.engines.hardening import plan_for
 
@@ -180,11 +83,12 @@ async def _introduce(console: Console, engine: Engine, guests: list[Guest]) -> N
     )
 
 
-async def _calls(console: Console, guests: list[Guest]) -> None:
+async def call(console: Console, guests: list[Guest]) -> None:
+    """Some of their tools, with real arguments."""
     _heading(console, "They answer")
     table = _grid("server", "tool", "answer", "took")
     for guest in guests:
-        for tool, arguments in _CALLS[guest.spec.name]:
+        for tool, arguments in CALLS[guest.spec.name]:
             before = time.monotonic()
             result = await guest.client.request("tools/call", {"name": tool, "arguments": arguments})
             took = f"{(time.monotonic() - before) * 1000:.0f} ms"
@@ -194,13 +98,14 @@ async def _calls(console: Console, guests: list[Guest]) -> None:
     console.print(_inset(table))
 
 
-async def _harm(console: Console, guest: Guest) -> None:
+async def harm(console: Console, guest: Guest) -> None:
+    """All that the stranger tries. Raises UnenforceableError if anything succeeds."""
     _heading(console, "A server that means harm is given the same")
     table = _grid("it tries to", "and is")
     with console.status("letting it try"):
         await guest.client.open()
-        for tool, attempt in _ATTEMPTS.items():
-            table.add_row(attempt, _refusal(await _attempt(guest, tool), attempt, guest.spec.limits))
+        for tool, attempt in ATTEMPTS.items():
+            table.add_row(attempt, refusal(await _attempt(guest, tool), attempt, guest.spec.limits))
         before = time.monotonic()
         status = await guest.client.request("tools/call", {"name": "status", "arguments": {}})
         after = time.monotonic() - before
@@ -224,7 +129,8 @@ async def _attempt(guest: Guest, tool: str) -> dict[str, Any] | LimitError:
         return error
 
 
-def _refusal(outcome: dict[str, Any] | LimitError, attempt: str, of: Limits) -> Text:
+def refusal(outcome: dict[str, Any] | LimitError, attempt: str, of: Limits) -> Text:
+    """How an attempt ended, for its row. Raises UnenforceableError if it succeeded."""
     from rich.text import Text
 
     limits = {"oom": f"{of.memory >> 20} MiB of memory", "pids": f"{of.pids} processes"}
@@ -239,7 +145,7 @@ def _refusal(outcome: dict[str, Any] | LimitError, attempt: str, of: Limits) -> 
     return Text(f"refused: {_text(outcome)}", "green")
 
 
-def _trace(console: Console) -> None:
+def trace(console: Console) -> None:
     """What the last calls of two of the servers have cost, as `bulkhead trace` prints it."""
     from bulkhead.cli.trace import last_calls, trees
     from bulkhead.config.settings import state_path
@@ -252,7 +158,8 @@ def _trace(console: Console) -> None:
             console.print(_inset(tree))
 
 
-def _next(console: Console) -> None:
+def after(console: Console) -> None:
+    """What a person does next."""
     _heading(console, "Next")
     console.print("  Put bulkhead before what a host's configuration starts:\n")
     console.print('    -  "command": "npx", "args": ["-y", "PACKAGE"]', style="red")
