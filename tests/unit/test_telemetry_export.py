@@ -262,6 +262,12 @@ def test_a_process_ends_though_its_collector_hangs(tmp_path: Path) -> None:
     assert (process.returncode, out, err) == (0, b"", b"")
 
 
+def test_a_collector_that_is_not_there_is_no_noise(tmp_path: Path) -> None:
+    with session(tmp_path, refusing(), "", 50) as process:
+        out, err = process.communicate(timeout=20)
+    assert (process.returncode, out, err) == (0, b"", b"")
+
+
 def test_a_process_ends_though_nobody_reads_its_stderr(tmp_path: Path) -> None:
     with session(tmp_path, "", "console", 1000) as process:
         assert process.wait(20) == 0

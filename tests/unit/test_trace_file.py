@@ -130,7 +130,7 @@ def test_another_runner_that_holds_the_lock_is_not_waited_for(tmp_path: Path) ->
     folder = tmp_path / "traces"
     folder.mkdir()
     holder = subprocess.Popen(
-        ["flock", str(folder / "lock"), sys.executable, "-c", "print(flush=True); input()"],
+        ["flock", "--shared", str(folder / "lock"), sys.executable, "-c", "print(flush=True); input()"],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     )  # fmt: skip
     with holder:
