@@ -390,8 +390,8 @@ def test_a_build_is_flat_where_layers_cannot_be_shared(
 def test_what_the_daemon_refuses_is_told_and_leaves_nothing(run: Run) -> None:
     async def test(engine: DockerEngine, plan: MakePlan) -> None:
         with pytest.raises(EngineError) as caught:
-            await engine.start(plan("echo", binds=(Bind("/no/such/folder", "/x", write=False),)))
-        assert "/no/such/folder" in caught.value.why
+            await engine.start(plan("echo", binds=(Bind("/no/such/bind", "/x", write=False),)))
+        assert "/no/such/bind" in caught.value.why
         with pytest.raises(EngineError) as caught:
             await engine.start(plan("echo", seccomp="no json"))
         assert "seccomp" in caught.value.why

@@ -217,6 +217,13 @@ def test_an_engine_that_cannot_enforce(changes: dict[str, Any], lacking: str) ->
         refuse_plan(plan(), info)
 
 
-def test_rootless_and_podman_are_told() -> None:
+def test_podman_is_refused_with_the_reason() -> None:
+    info = engine_info(INFO | {"BuildahVersion": "1.28.2", "Rootless": True}, "unix:///x")
+    assert (info.name, info.rootless) == ("podman", True)
+    assert list(info.lacks) == ["a cap of inodes", "a seccomp filter of ours"]
+    with pytest.raises(UnenforceableError, match="podman cannot enforce a cap of inodes here"):
+        refuse_plan(plan(), info)
+
+
+def test_rootless_is_told() -> None:
     assert engine_info(INFO | {"SecurityOptions": ["name=seccomp", "name=rootless"]}, "").rootless
-    assert engine_info(INFO | {"BuildahVersion": "1", "Rootless": True}, "").name == "podman"

@@ -65,7 +65,7 @@ def test_no_debian_says_what_to_install(tmp_path: Path, monkeypatch: pytest.Monk
     with pytest.raises(EngineError) as caught:
         ensure(tmp_path, install=True)
     assert caught.value.why == "this is no Debian or Ubuntu"
-    assert "docker.io or podman" in caught.value.hint
+    assert "docker.io" in caught.value.hint
 
 
 @pytest.mark.usefixtures("no_engine")

@@ -1,4 +1,4 @@
-"""Sandboxes as containers of a Docker daemon, or of Podman behind Docker's API.
+"""Sandboxes as containers of a Docker daemon.
 
 docker_plan.py says what a container is, docker_sandbox.py leads it from start to removal, docker_stream.py carries its
 stdio, docker_usage.py reads what it uses, docker_api.py calls the daemon. Containers are known by their labels: STATE

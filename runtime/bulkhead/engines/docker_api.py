@@ -83,7 +83,7 @@ def connect(endpoint: str) -> Any:
         raise EngineError(
             "the container engine is too old",
             why=f"it speaks version {spoken} of Docker's API",
-            hint="Docker 20.10 or later, or Podman 4 or later",
+            hint="Docker 20.10 or later",
         )
     return first if spoken == OLDEST else client(min(spoken, NEWEST, key=_number))
 

@@ -74,7 +74,7 @@ class DockerImages:
         tag = ":".join(_split(name))
         try:
             digest = await self._api.call(partial(commit_layers, container=container, name=tag, labels=labels))
-        except EngineError:  # containerd's image store, and Podman, take no image without its data
+        except EngineError:  # containerd's image store takes no image without its data
             return await self.load(name, self._root(container), labels)
         return await self._found(digest)
 

@@ -111,7 +111,7 @@ def _folders(pid: int, container: str) -> dict[str, Path]:
     with suppress(OSError):
         for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
             _, controllers, path = line.split(":", 2)
-            # Podman puts the processes into a folder below the one that has the limits.
+            # Some runtimes put the processes into a folder below the one that has the limits.
             head, found, tail = path.partition(container)
             if found:
                 below = (head + found + tail.partition("/")[0]).lstrip("/")

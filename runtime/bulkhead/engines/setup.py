@@ -31,7 +31,7 @@ SYSTEMD = Path("/run/systemd/system")
 POLICY = Path("/usr/sbin/policy-rc.d")
 PID_FILE = Path("/var/run/docker.pid")
 CGROUPS = Path("/sys/fs/cgroup")
-_HINT = "install docker.io or podman, and start its service"
+_HINT = "install docker.io, or Docker's own packages, and start its service"
 
 
 async def ensure_engine(install: bool, say: Say, *, state: Path, setting: str = "auto") -> EngineInfo:
