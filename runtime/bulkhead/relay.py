@@ -49,6 +49,7 @@ GRACE = 0.3
 # Seconds that a call may wait for a person's answer beyond its own deadline.
 PATIENCE = 600.0
 _PERSON = frozenset({"elicitation/create", "sampling/createMessage"})
+_HANDSHAKE = f"{OWN_PREFIX}initialize"
 _BUSY_TICK = 0.25
 _IDLE_TICK = 1.0
 # Seconds for which a reading of the cgroup serves the next call too: it takes 40 us, half of a relayed call.
@@ -117,27 +118,30 @@ class Relay:
         self._spoken = False  # by the sandbox that runs now
         self._shaken = False
         self._replay: Replay | None = None
-        self._starts: deque[float] = deque()
+        self._restarts: deque[float] = deque()
         self._calls: deque[float] = deque()
         self._told = 0
         self._dying: anyio.Event | None = None  # set once the sandbox that is being stopped is gone
         self._leaving = False
         self._last_error: BulkheadError | None = None
+        self._heard_out = anyio.Event()  # all that the sandbox said has gone to the host, and its end
         self._starting = anyio.Lock()
         self._host_lock = anyio.Lock(fast_acquire=True)
         self._tasks: TaskGroup
 
     async def run(self, stop: anyio.Event | None = None) -> BulkheadError | None:
         """Until the host closes its side, or stop is set. Returns why the server never answered, if it never did."""
-        async with anyio.create_task_group() as tasks:
-            self._tasks = tasks
-            tasks.start_soon(self._start_early)
-            tasks.start_soon(self._watch)
-            if stop is not None:
-                tasks.start_soon(self._leave_on, stop)
-            await self._pump_host()
-            await self._leave()
-        await self._stop_sandbox()
+        try:
+            async with anyio.create_task_group() as tasks:
+                self._tasks = tasks
+                tasks.start_soon(self._start_early)
+                tasks.start_soon(self._watch)
+                if stop is not None:
+                    tasks.start_soon(self._leave_on, stop)
+                await self._pump_host()
+                await self._leave()
+        finally:
+            await self._stop_sandbox()
         return None if self._answered else self._last_error
 
     # From the host
@@ -257,7 +261,7 @@ class Relay:
 
     # From the sandbox
 
-    async def _pump_sandbox(self, sandbox: Sandbox) -> None:
+    async def _pump_sandbox(self, sandbox: Sandbox, heard_out: anyio.Event) -> None:
         splitter = Splitter(self._spec.limits.message)
         try:
             while True:
@@ -275,6 +279,7 @@ class Relay:
         if end.cause == "exited" and (rest := splitter.end()) is not None:
             await self._from_server(rest)
         await self._ended(end)
+        heard_out.set()
 
     async def _drain_stderr(self, sandbox: Sandbox) -> None:
         try:
@@ -327,7 +332,7 @@ class Relay:
         await self._to_host(request.raw)
 
     async def _server_answer(self, answer: Answer) -> None:
-        if type(answer.id) is str and answer.id.startswith(OWN_PREFIX) and self._replay is not None:
+        if answer.id == _HANDSHAKE and self._replay is not None:
             self._replay.answer = answer
             self._replay.done.set()
             return
@@ -335,7 +340,9 @@ class Relay:
         if entry is None:
             return
         entry.trace.answered()
-        self._answered = self._spoken = True
+        self._answered = True
+        if not self._spoken:
+            self._speaks()
         if entry.request.method == "initialize" and answer.result is not None:
             self._shaken = True
             self._recorder.note(telemetry.PROTOCOL_VERSION, str(answer.result.get("protocolVersion")))
@@ -345,10 +352,19 @@ class Relay:
             await self._fail(entry, verdict.error)
             return
         entry.trace.set(telemetry.BYTES_OUT, len(answer.raw))
-        await self._to_host(answer.raw)
         error_type = _error_type(answer)
-        await self._measure(entry, whole=bool(error_type))
-        entry.trace.end(error_type)
+        try:
+            await self._to_host(answer.raw)
+            await self._measure(entry, whole=bool(error_type))
+        finally:
+            entry.trace.end(error_type)
+
+    def _speaks(self) -> None:
+        """The first answer has come: from now on limits.call holds, for what was asked before it too."""
+        self._spoken = True
+        for entry in self._session.host.pending.values():
+            if entry.deadline < math.inf:
+                entry.deadline = time.monotonic() + self._spec.limits.call
 
     async def _fault(self, why: str, suspects: Sequence[str], reason: str) -> None:
         """A frame of the server's is dropped: told once in a while, and the request that it meant to answer fails."""
@@ -356,6 +372,8 @@ class Relay:
         if self._told <= _MAX_TOLD:
             last = " (no more of these are told)" if self._told == _MAX_TOLD else ""
             self._say(f"{self._spec.name}: dropped from the server's output: {why}{last}")
+        if _HANDSHAKE in suspects and self._replay is not None:
+            self._replay.done.set()
         request_id = self._session.host.matching(suspects)
         if request_id is None:
             return
@@ -392,21 +410,24 @@ class Relay:
 
     async def _start(self, request: Request | None) -> None:
         now = time.monotonic()
-        while self._starts and self._starts[0] < now - 60:
-            self._starts.popleft()
-        if len(self._starts) > MAX_RESTARTS:
+        while self._restarts and self._restarts[0] < now - 60:
+            self._restarts.popleft()
+        if len(self._restarts) >= MAX_RESTARTS:
             why = f"{MAX_RESTARTS} restarts in the last minute; last: {self._status.last_end}"
             hint = f"see `bulkhead trace {self._spec.name}` and wait a minute"
             raise LimitError("the server is not started again", why=why, hint=hint, reason="restarts")
-        self._starts.append(now)
+        if self._status.starts:
+            self._restarts.append(now)
         self._recorder.warm()
         sandbox = await self._launch()
+        self._session.server.end()  # ids of the server before it are this one's to use
         self._sandbox, self._usage, self._measured, self._spoken = sandbox, Usage(), 0.0, False
         self._status = replace(self._status, sandbox=sandbox.id, starts=self._status.starts + 1)
         self._publish(self._status)
         self._recorder.sandbox_started(sandbox.id)
         self._tasks.start_soon(self._drain_stderr, sandbox)
-        self._tasks.start_soon(self._pump_sandbox, sandbox)
+        self._heard_out = anyio.Event()
+        self._tasks.start_soon(self._pump_sandbox, sandbox, self._heard_out)
         if self._status.starts > 1:
             self._say(f"{self._spec.name}: started again after: {self._status.last_end}")
             await self._shake_again(sandbox, request)
@@ -417,7 +438,7 @@ class Relay:
         if not self._shaken or initialize is None or (request is not None and request.method == "initialize"):
             return
         self._replay = replay = Replay()
-        await self._to_sandbox(sandbox, messages.with_id(initialize, f"{OWN_PREFIX}initialize"))
+        await self._to_sandbox(sandbox, messages.with_id(initialize, _HANDSHAKE))
         with anyio.move_on_after(self._spec.limits.start):
             await replay.done.wait()
         self._replay = None
@@ -426,7 +447,9 @@ class Relay:
             raise LimitError("the server did not start again in time", hint="raise limits.start", reason="timeout")
         if replay.answer is None or replay.answer.error is not None:
             await sandbox.stop(0)
-            raise StartError("the server did not take its handshake again", why=str(replay.answer), reason="exited")
+            error = replay.answer and replay.answer.error
+            why = f"it answered: {error['message']:.200}" if error else "it ended, or its answer was malformed"
+            raise StartError("the server did not take its handshake again", why=why, reason="exited")
         self._spoken = True
         if self._session.initialized is not None:
             await self._to_sandbox(sandbox, self._session.initialized.raw)
@@ -441,9 +464,7 @@ class Relay:
             self._last_error = error
         if self._replay is not None:
             self._replay.done.set()
-        pending = list(self._session.host.pending.values())
-        self._session.host.pending.clear()
-        for entry in pending:
+        for entry in self._session.host.end():
             await self._fail(entry, error)
         for request_id in list(self._session.server.pending):
             await self._withdraw(request_id, f"the server ended: {end}")
@@ -469,7 +490,7 @@ class Relay:
                 return _limit("oom", f"{name} used more than its {limits.memory >> 20} MiB of memory", "memory")
             case "limit" if end.limit in _WHY:
                 why, key = _WHY[end.limit]
-                if end.limit == "timeout" and not self._answered:
+                if end.limit == "timeout" and not self._spoken:
                     why, key = "no answer came before its start deadline", "start"
                 return _limit(end.limit, f"{name}: {why}{self._throttled()}", key)
             case "exited":
@@ -492,7 +513,8 @@ class Relay:
             if sandbox is None:
                 continue
             limit = self._overdue(tick) or self._reached(await sandbox.usage())
-            if limit and self._dying is None:
+            # It may have ended while it was looked at; then nobody would set the event.
+            if limit and self._dying is None and self._sandbox is sandbox:
                 self._dying = anyio.Event()
                 await sandbox.stop(0, limit=limit)
 
@@ -547,13 +569,14 @@ class Relay:
         self._leaving = True
         if self._sandbox is not None:
             await self._sandbox.stdin.aclose()
+            # Not for its end alone: what it said last is still on its way to the host.
             with anyio.move_on_after(LEAVE):
-                await self._sandbox.wait()
+                await self._heard_out.wait()
         self._tasks.cancel_scope.cancel()
 
     async def _stop_sandbox(self) -> None:
         sandbox, self._sandbox = self._sandbox, None
-        for entry in self._session.host.pending.values():
+        for entry in (*self._session.host.end(), *self._session.server.end()):
             entry.trace.end("cancelled")
         if sandbox is not None:
             with anyio.CancelScope(shield=True):
