@@ -194,7 +194,7 @@ class Host:
                 if wanted(frame):
                     return frame
             checked = len(self.frames)
-            await self._hear()
+            await self.hear()
 
     async def _hear(self) -> None:
         for line in self._splitter.feed(await self.stdout.receive()):
@@ -210,8 +210,8 @@ class Host:
         """Everything until the runner is done."""
         try:
             while True:
-                await self._hear()
-        except (anyio.EndOfStream, anyio.BrokenResourceError):
+                await self.hear()
+        except (anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
             return self.frames
 
     def doubles(self) -> list[Any]:
@@ -280,8 +280,10 @@ async def session(
     )
 
     async def run_relay() -> None:
-        host.result = await relay.run(host.stop)
-        assert not daemon.sandboxes, "a sandbox is left behind"
+        try:
+            host.result = await relay.run(host.stop)
+        finally:
+            assert not daemon.sandboxes, "a sandbox is left behind"
         host.over.set()
         for stream in inner:
             await stream.aclose()
@@ -295,9 +297,10 @@ async def session(
                 await host.hear_all()
                 await host.over.wait()
     finally:
-        for stream in (host.stdin, host.stdout, *inner):
-            await stream.aclose()
-        await engine.close()
+        with anyio.CancelScope(shield=True):
+            for stream in (host.stdin, host.stdout, *inner):
+                await stream.aclose()
+            await engine.close()
     assert host.doubles() == []
     assert [(call.method, call.request_id) for call in recorder.begun if not call.ended_at] == []
     assert len(recorder.ended) == len(recorder.begun)
