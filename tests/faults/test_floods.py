@@ -44,6 +44,17 @@ def test_requests(open_host: OpenHost, method: str) -> None:
     assert host.peak_mib() < 120
 
 
+@pytest.mark.parametrize("method", ["elicitation/create", "sampling/createMessage"])
+def test_a_person_may_think_longer_than_a_call_may_take(open_host: OpenHost, method: str) -> None:
+    host = open_host()
+    asking = host.start("ask", method=method, params=ASKS[method])
+    question = host.wait_for(lambda frame: frame.get("method") == method)
+    assert host.text("sleep", seconds=3.5) == "slept", "no deadline (2 s here) runs while the person is asked"
+    host.send(id=question["id"], result={"action": "accept"})
+    assert '"accept"' in said(host.answer(asking))
+    assert reason(host.call("hang")) == "timeout"
+
+
 def test_a_host_that_does_not_listen_is_waited_for(open_host: OpenHost) -> None:
     """Back pressure: the server is held back; nothing piles up in the runner, and nothing is lost."""
     host = open_host(call="30s", start="30s")

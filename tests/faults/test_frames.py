@@ -33,6 +33,10 @@ def test_a_stray_frame_is_dropped(host: Host, kind: str) -> None:
     assert len(host.frames) == heard + 1, host.frames[heard:]
 
 
+def test_a_log_line_that_says_a_live_id_is_no_answer(host: Host) -> None:
+    assert host.text("log_line") == "logged"
+
+
 @pytest.mark.parametrize("prefix", ["Ready", "Listening on {stdio} ", "\x1b[32mok\x1b[0m", "[info] {not json} "])
 def test_a_frame_behind_text_without_newline_is_found(host: Host, prefix: str) -> None:
     assert host.text("prefix", text=prefix) == "behind a prefix"
@@ -92,6 +96,13 @@ def test_an_answer_to_an_id_that_nobody_asked(host: Host, unasked: object) -> No
 def test_a_broken_answer_leaves_other_calls_alone(host: Host) -> None:
     slow = host.start("sleep", seconds=0.7)
     assert reason(host.call("frame", kind="nan", live=True)) == "malformed"
+    assert said(host.answer(slow)) == "slept"
+
+
+def test_a_broken_answer_that_holds_another_live_id(host: Host) -> None:
+    slow = host.start("sleep", seconds=0.7)
+    broken_one = host.start("beside", other=slow)
+    assert reason(host.answer(broken_one)) == "malformed"
     assert said(host.answer(slow)) == "slept"
 
 

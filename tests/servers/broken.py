@@ -23,6 +23,11 @@ def proper(call_id: Any, said: str) -> bytes:
     return json.dumps({"jsonrpc": "2.0", "id": call_id, "result": result}).encode() + b"\n"
 
 
+def beside(call_id: Any, other_id: Any) -> bytes:
+    """A broken answer to one call that says the id of another inside."""
+    return b'{"jsonrpc":"2.0","id":%d,"result":{"items":[{"id":%d}],"x":NaN}}\n' % (call_id, other_id)
+
+
 def _line(template: str | bytes) -> Frame:
     body = template.encode() if isinstance(template, str) else template
     return lambda call_id: (

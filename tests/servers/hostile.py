@@ -51,6 +51,19 @@ def frame(speaker: Speaker, call_id: Any, args: Arguments) -> str | None:
 
 
 @tool
+def beside(speaker: Speaker, call_id: Any, args: Arguments) -> None:
+    """A broken answer that says another call's id inside: other."""
+    speaker.raw(broken.beside(call_id, args["other"]))
+
+
+@tool
+def log_line(speaker: Speaker, call_id: Any, _args: Arguments) -> str:
+    """A JSON log line on stdout which says the call's own id, as some loggers do."""
+    speaker.raw(json.dumps({"level": "info", "id": call_id, "msg": "working"}).encode() + b"\n")
+    return "logged"
+
+
+@tool
 def prefix(speaker: Speaker, call_id: Any, args: Arguments) -> None:
     """Text without a newline, and the answer right behind it."""
     speaker.raw(args.get("text", "Ready").encode() + broken.proper(call_id, "behind a prefix"))
@@ -247,6 +260,12 @@ def flood(speaker: Speaker, call_id: Any, args: Arguments) -> str:
         wanted = {"id": f"flood-{call_id}-{number}"} if args.get("ask", False) else {}
         speaker.send(**wanted, method=args["method"], params=params)
     return "flooded"
+
+
+@tool
+def ask(speaker: Speaker, _call_id: Any, args: Arguments) -> str:
+    """Asks the client one thing (method, params), and gives the whole answer as JSON."""
+    return json.dumps(speaker.ask(args["method"], args["params"]))
 
 
 # Controls
