@@ -207,6 +207,18 @@ def test_a_collector_that_does_not_do_its_work_delays_nothing(
     assert capfd.readouterr().err == ""
 
 
+def test_what_a_collector_did_not_take_in_time_is_counted(tmp_path: Path) -> None:
+    with collecting(0) as collector:
+        settings = TelemetrySettings(otlp_endpoint=collector.url, otlp_timeout=60)
+        telemetry = Telemetry(settings, resource=RESOURCE, state=tmp_path)
+        calls(telemetry, 1)
+        assert collector.asked.wait(30)
+        calls(telemetry, 10)
+        telemetry.close(2)
+        assert telemetry.dropped == 22
+    assert len(list(read_spans(tmp_path))) == 22
+
+
 def test_a_collector_that_is_not_there_costs_spans_and_nothing_else(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

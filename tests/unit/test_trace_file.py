@@ -143,6 +143,17 @@ def test_another_runner_that_holds_the_lock_is_not_waited_for(tmp_path: Path) ->
         holder.communicate(b"\n")
 
 
+def test_a_file_that_another_runner_rotated_just_now_is_let_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "traces"
+
+    def too_late(*_: int) -> None:
+        (folder / "spans.jsonl").rename(folder / "spans.1.jsonl")
+
+    monkeypatch.setattr("fcntl.flock", too_late)
+    trace_file(tmp_path, max_bytes=1, keep=1).append([line("a")])
+    assert names(tmp_path) == ["a"]
+
+
 def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
     target = tmp_path / "target"
     target.touch()
