@@ -196,7 +196,8 @@ class Host:
             checked = len(self.frames)
             await self.hear()
 
-    async def _hear(self) -> None:
+    async def hear(self) -> None:
+        """What comes next."""
         for line in self._splitter.feed(await self.stdout.receive()):
             assert isinstance(line, bytes)
             self.lines.append(line)
