@@ -92,15 +92,17 @@ class Outbox(Generic[T]):
             self._in_hand = 0
 
     def _work(self) -> None:
-        sink = self._open_sink()
+        sink: Sink[T] | None = None
         seen, passed_on = 0, time.monotonic()
         while not self._closing.wait(self._interval):
             busy, seen = self._count != seen, self._count
             room = len(self._queue) * 2 < (self._queue.maxlen or 0)
             if busy and room and time.monotonic() - passed_on < self._patience:
                 continue
+            sink = sink or self._open_sink()
             self._pass_on(sink)
             passed_on = time.monotonic()
+        sink = sink or self._open_sink()
         self._pass_on(sink)
         sink.close(self._deadline)
 

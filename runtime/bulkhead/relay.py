@@ -418,7 +418,6 @@ class Relay:
             raise LimitError("the server is not started again", why=why, hint=hint, reason="restarts")
         if self._status.starts:
             self._restarts.append(now)
-        self._recorder.warm()
         sandbox = await self._launch()
         self._session.server.end()  # ids of the server before it are this one's to use
         self._sandbox, self._usage, self._measured, self._spoken = sandbox, Usage(), 0.0, False

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from bulkhead.config.schema import ServerSpec, to_spec
+from bulkhead.config import schema
+from bulkhead.spec import ServerSpec
 from bulkhead.engines.hardening import FIRST_UID, HOME, MASKED_PATHS, UIDS, WORK, Bind, Plan, plan_for, tmpfs_inodes
 from bulkhead.errors import ProfileError, SecretError, UnenforceableError
 
@@ -19,7 +20,7 @@ DIGEST = "sha256:" + "0" * 64
 
 def spec(**tables: Any) -> ServerSpec:
     """A spec with these tables."""
-    return to_spec(ServerSpec.model_validate({"name": "p", "server": SERVER} | tables))
+    return schema.to_spec(schema.ServerSpec.model_validate({"name": "p", "server": SERVER} | tables))
 
 
 def plan(of: ServerSpec, *, sandbox_id: str = "p-1", **owners: tuple[int, int]) -> Plan:

@@ -105,13 +105,13 @@ async def connected(
     """A client of a relay that serve(host_in, host_out) runs until the client leaves."""
     to_relay, relay_in = anyio.create_memory_object_stream[bytes](16)
     relay_out, from_relay = anyio.create_memory_object_stream[bytes](16)
-    failure: BulkheadError | None = None
+    failure: BaseException | None = None
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(serve, relay_in, relay_out)
         async with to_relay, from_relay:
             try:
                 yield Client(to_relay, from_relay)
-            except BulkheadError as error:
+            except (BulkheadError, SystemExit) as error:  # rich exits where nobody reads on
                 failure = error  # not through the task group, which would wrap it
     if failure is not None:
         raise failure
