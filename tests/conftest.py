@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import sys
 import time
 from contextlib import ExitStack
@@ -54,10 +55,17 @@ def until(happened: Callable[[], bool], within: float) -> float:
     return time.monotonic() - begun
 
 
-def _opener(folder: Path, closing: ExitStack) -> OpenHost:
+@pytest.fixture(scope="session")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the runners of raw hosts leave their logs and traces, which are no use to anybody."""
+    return tmp_path_factory.mktemp("state")
+
+
+def _opener(folder: Path, state: Path, closing: ExitStack) -> OpenHost:
     def open_host(*args: str, shaken: bool = True, server: str = "hostile", **limits: Any) -> Host:
-        profile = write_profile(folder, server, args=args, limits=SHORT | limits)
-        host = Host(run_command(profile), name=profile.stem)
+        name = f"{server}-{secrets.token_hex(4)}"
+        profile = write_profile(folder, server, name=name, args=args, limits=SHORT | limits)
+        host = Host(run_command(profile), name=name, state=state)
         closing.callback(host.close)
         if shaken:
             host.shake()
@@ -67,17 +75,17 @@ def _opener(folder: Path, closing: ExitStack) -> OpenHost:
 
 
 @pytest.fixture
-def open_host(tmp_path: Path) -> Iterator[OpenHost]:
+def open_host(tmp_path: Path, state: Path) -> Iterator[OpenHost]:
     """Opens hosts that end with the test."""
     with ExitStack() as closing:
-        yield _opener(tmp_path, closing)
+        yield _opener(tmp_path, state, closing)
 
 
 @pytest.fixture(scope="module")
-def open_shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OpenHost]:
+def open_shared(tmp_path_factory: pytest.TempPathFactory, state: Path) -> Iterator[OpenHost]:
     """Opens hosts that end with the module."""
     with ExitStack() as closing:
-        yield _opener(tmp_path_factory.mktemp("profiles"), closing)
+        yield _opener(tmp_path_factory.mktemp("profiles"), state, closing)
 
 
 def ids(names: Sequence[str]) -> list[str]:

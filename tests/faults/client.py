@@ -26,12 +26,12 @@ _SHOWN = 2000
 
 
 class Host:
-    """One run of a runner (or of a server by itself) with its stdio in our hands."""
+    """One run of a runner with its stdio in our hands; name is its profile's, state a folder for what it leaves."""
 
-    def __init__(self, command: Sequence[str], *, name: str = "") -> None:
+    def __init__(self, command: Sequence[str], *, name: str, state: Path) -> None:
         self.name = name
-        pipe = subprocess.PIPE
-        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)
+        pipe, env = subprocess.PIPE, os.environ | {"XDG_STATE_HOME": str(state)}
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=env)
         self.frames: list[Frame] = []
         self.noise: list[bytes] = []
         self.stderr = b""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,10 +26,10 @@ SHORT = {
 
 
 def write_profile(
-    folder: Path, server: str, *, args: Sequence[str] = (), limits: Mapping[str, Any] | None = None, more: str = ""
+    folder: Path, server: str, *, name: str = "", args: Sequence[str] = (), limits: Mapping[str, Any] | None = None
 ) -> Path:
-    """A profile of tests.servers.SERVER with a name of its own; more is TOML that stands at its end."""
-    path = folder / f"{server}-{secrets.token_hex(4)}.toml"
+    """A profile of tests.servers.SERVER, called name."""
+    path = folder / f"{name or server}.toml"
     lines = [f"{key} = {json.dumps(value)}" for key, value in (limits or {}).items()]
     command = ["python3", "-m", f"tests.servers.{server}", *args]
     path.write_text(
@@ -45,8 +44,6 @@ env = {{ PYTHONPATH = "/srv", PYTHONDONTWRITEBYTECODE = "1" }}
 [[mounts]]
 source = {json.dumps(str(HERE))}
 target = "/srv/tests/servers"
-
-{more}
 """,
         encoding="utf-8",
     )
