@@ -68,13 +68,11 @@ class Outbox(Generic[T]):
             self._queue.append(item)
             self._count += 1
         if self._thread is None:
-            self.start()
+            self._start()
 
-    def start(self) -> None:
-        """Opens the sink, in its thread, before there is anything to write."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
-            self._thread.start()
+    def _start(self) -> None:
+        self._thread = threading.Thread(target=self._work, name=self._name, daemon=True)
+        self._thread.start()
 
     def end(self, deadline: float) -> None:
         """Begins the end without waiting for it: the thread writes what is there, and closes the sink."""

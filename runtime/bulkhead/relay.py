@@ -30,7 +30,7 @@ from bulkhead.wire import broken, messages
 from bulkhead.wire.context import with_context
 from bulkhead.wire.frames import Overlong, Splitter
 from bulkhead.wire.messages import Answer, Id, Malformed, Notification, Request
-from bulkhead.wire.session import LASTING, OWN_PREFIX, Session
+from bulkhead.wire.session import LASTING, OWN_PREFIX, PROTOCOL_KEY, Session
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -117,6 +117,7 @@ class Relay:
         self._answered = False  # by any sandbox of this session
         self._spoken = False  # by the sandbox that runs now
         self._shaken = False
+        self._protocol = ""
         self._replay: Replay | None = None
         self._restarts: deque[float] = deque()
         self._calls: deque[float] = deque()
@@ -211,16 +212,19 @@ class Relay:
         params = request.params
         name = params.get("name")
         name = name if type(name) is str else ""
-        parent = messages.meta(params).get("traceparent")
         uri = params.get("uri")
         trace = self._recorder.begin(
             request.method,
             request_id=request.id,
             name=name,
             uri=uri if type(uri) is str else "",
-            parent=parent if type(parent) is str else None,
+            parent=messages.traceparent(params),
         )
         trace.set(telemetry.BYTES_IN, len(request.raw))
+        version = messages.meta(params).get(PROTOCOL_KEY)
+        if type(version) is str and version != self._protocol:
+            self._protocol = version
+            self._recorder.note(telemetry.PROTOCOL_VERSION, version)
         return Pending(request, trace, self._context(request.method, name))
 
     def _context(self, method: str, tool: str) -> Context:
@@ -246,7 +250,7 @@ class Relay:
         cancelled = self._session.host.cancel(note) if note.method == "notifications/cancelled" else None
         if cancelled is not None:
             cancelled.trace.end("cancelled")
-        trace = self._recorder.begin(note.method, request_id=None)
+        trace = self._recorder.begin(note.method, request_id=None, parent=messages.traceparent(note.params))
         trace.sent()
         if sandbox is not None:
             await self._to_sandbox(sandbox, with_context(note, trace.traceparent))
@@ -320,7 +324,8 @@ class Relay:
             await self._to_host(message.raw)
 
     async def _server_request(self, request: Request) -> None:
-        trace = self._recorder.begin(request.method, request_id=request.id, from_host=False)
+        parent = messages.traceparent(request.params)
+        trace = self._recorder.begin(request.method, request_id=request.id, parent=parent, from_host=False)
         # Without its bytes: a server may have many in flight, and each may be as large as limits.message.
         asked = request._replace(raw=b"", params={})
         try:
@@ -345,7 +350,8 @@ class Relay:
             self._speaks()
         if entry.request.method == "initialize" and answer.result is not None:
             self._shaken = True
-            self._recorder.note(telemetry.PROTOCOL_VERSION, str(answer.result.get("protocolVersion")))
+            self._protocol = str(answer.result.get("protocolVersion"))
+            self._recorder.note(telemetry.PROTOCOL_VERSION, self._protocol)
         verdict = chain.judge(chain.RESULT, answer, entry.context)
         if isinstance(verdict, Deny):
             entry.trace.set(telemetry.DECISION, "deny")
@@ -548,14 +554,19 @@ class Relay:
         """What the call used, onto its span; after the answer has gone to the host."""
         if entry.before is None or self._sandbox is None:
             return
-        usage, trace = await self._sandbox.usage(whole=whole), entry.trace
+        usage = await self._sandbox.usage(whole=whole)
         self._measured = time.monotonic()
-        trace.set(telemetry.CPU_SECONDS, round(usage.cpu_seconds - entry.before.cpu_seconds, 6))
-        trace.set(telemetry.MEMORY_PEAK, usage.memory_peak_bytes)
-        if throttled := usage.throttled_seconds - entry.before.throttled_seconds:
-            trace.set(telemetry.THROTTLED_SECONDS, round(throttled, 6))
+        self._note_cost(entry, usage)
         if limit := self._reached(usage):
-            trace.set(telemetry.LIMIT, limit)
+            entry.trace.set(telemetry.LIMIT, limit)
+
+    def _note_cost(self, entry: Pending, usage: Usage) -> None:
+        if entry.before is None:
+            return
+        entry.trace.set(telemetry.CPU_SECONDS, round(usage.cpu_seconds - entry.before.cpu_seconds, 6))
+        entry.trace.set(telemetry.MEMORY_PEAK, usage.memory_peak_bytes)
+        if throttled := usage.throttled_seconds - entry.before.throttled_seconds:
+            entry.trace.set(telemetry.THROTTLED_SECONDS, round(throttled, 6))
 
     # The ends
 
@@ -584,6 +595,8 @@ class Relay:
     async def _fail(self, entry: Pending, error: BulkheadError) -> None:
         if isinstance(error, LimitError):
             entry.trace.set(telemetry.LIMIT, error.reason)
+        entry.trace.set(telemetry.STATUS_CODE, str(error.code))
+        self._note_cost(entry, self._usage)
         entry.trace.end(error.reason)
         await self._to_host(messages.failure(entry.request.id, error))
 

@@ -1,10 +1,10 @@
 """What is recorded of a session: a call on its way takes ids and timestamps here, and a thread makes spans of it later.
 
 Rules: recording costs a few microseconds and neither waits nor raises. OpenTelemetry's SDK is never imported here; the
-thread imports it (telemetry_export.py), so warm() is best called while the container starts. Arguments, results and the
-text of errors are not recorded. Names come from hosts and servers that nobody trusts: text is bounded when it is
-recorded, and cleaned when the span is made. Every call is two spans: SERVER is what whoever asked had to wait for, its
-child CLIENT is what the other side took. docs/telemetry.md has the names.
+thread imports it (telemetry_export.py), once there is something to write. Arguments, results and the text of errors
+are not recorded. Names come from hosts and servers that nobody trusts: text is bounded when it is recorded, and cleaned
+when the span is made. Every call is two spans: SERVER is what whoever asked had to wait for, its child CLIENT is what
+the other side took. docs/telemetry.md has the names.
 """
 
 from __future__ import annotations
@@ -220,11 +220,6 @@ class Telemetry:
         if self._sandbox_begun is not None:
             self._session_end(CLIENT_SESSION, self._sandbox_begun, error_type)
             self._sandbox_begun = None
-
-    def warm(self) -> None:
-        """Imports the SDK now, in the thread: to be called when there is something to wait for anyway."""
-        if self.settings.wanted:
-            self._outbox.start()
 
     def close(self, timeout: float = 1.0, *, error_type: str = "") -> None:
         """The host's session is over: what is recorded is written, within timeout seconds or not at all."""

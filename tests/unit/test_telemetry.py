@@ -332,7 +332,7 @@ import sys, pathlib
 from bulkhead.telemetry import Telemetry, TelemetrySettings
 telemetry = Telemetry(TelemetrySettings(file=False), resource={}, state=pathlib.Path("/nonexistent"))
 call = telemetry.begin("tools/call", request_id=1)
-call.sent(); call.end(); telemetry.warm(); telemetry.close()
+call.sent(); call.end(); telemetry.close()
 heavy = {name.partition(".")[0] for name in sys.modules} & {"opentelemetry", "requests", "rich", "mcp"}
 sys.exit(", ".join(heavy) or 0)
 """

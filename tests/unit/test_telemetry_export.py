@@ -110,7 +110,6 @@ def calls(telemetry: Telemetry, count: int, parent: str | None = None) -> float:
 
 def test_spans_are_in_the_file_after_close(tmp_path: Path) -> None:
     telemetry = Telemetry(TelemetrySettings(), resource=RESOURCE, state=tmp_path)
-    telemetry.warm()
     calls(telemetry, 300, SAMPLED)
     telemetry.close(30)
     spans = list(read_spans(tmp_path))
@@ -224,7 +223,6 @@ def test_a_collector_that_is_not_there_costs_spans_and_nothing_else(
 ) -> None:
     settings = TelemetrySettings(otlp_endpoint=refusing(), otlp_timeout=0.2)
     telemetry = Telemetry(settings, resource=RESOURCE, state=tmp_path)
-    telemetry.warm()
     calls(telemetry, 100)
     telemetry.close(10)
     assert len(list(read_spans(tmp_path))) == 200, "the file is written all the same"

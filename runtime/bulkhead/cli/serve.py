@@ -77,6 +77,8 @@ async def serve(
             finally:
                 status_file.unlink(missing_ok=True)
                 recorder.close()
+                if recorder.dropped:
+                    say(f"{launch.spec.name}: {recorder.dropped} spans of the trace are lost")
         finally:
             await engine.close()
     except BulkheadError as error:

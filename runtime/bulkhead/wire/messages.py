@@ -202,3 +202,9 @@ def meta(params: dict[str, Any]) -> dict[str, Any]:
     """``params._meta``, or nothing where it is missing or no object."""
     value = params.get("_meta")
     return value if type(value) is dict else {}
+
+
+def traceparent(params: dict[str, Any]) -> str | None:
+    """``params._meta.traceparent`` where it is a text."""
+    value = meta(params).get("traceparent")
+    return value if type(value) is str else None

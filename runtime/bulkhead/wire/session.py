@@ -20,6 +20,8 @@ T = TypeVar("T")
 
 # Ids of our own requests to a server; a host that uses this prefix is refused.
 OWN_PREFIX = "bulkhead/"
+# Where a modern request says its version, in params._meta.
+PROTOCOL_KEY = "io.modelcontextprotocol/protocolVersion"
 _REMEMBERED = 1024
 _MAX_ASKED = 64
 
