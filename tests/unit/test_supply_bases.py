@@ -96,6 +96,8 @@ def test_no_build_container_may_more_than_it_needs(builds: Builds, tmp_path: Pat
         assert plan.uid == plan.gid == (0 if root else 65532)
         assert plan.capabilities == (("CHOWN", "DAC_OVERRIDE", "FOWNER") if root else ())
         assert [(bind.target, bind.write) for bind in plan.binds] == [("/mnt", False)]
+        homes = {"/root", "/home/bulkhead"} & {tmpfs.target for tmpfs in plan.tmpfs}
+        assert homes == (set() if root else {"/home/bulkhead"})  # root's steps see what the image has there
         assert plan.memory <= 2 * 2**30
         assert plan.pids <= 512
         assert '"defaultAction":"SCMP_ACT_ERRNO"' in plan.seccomp

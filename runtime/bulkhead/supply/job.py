@@ -38,7 +38,7 @@ ROOT = ("CHOWN", "DAC_OVERRIDE", "FOWNER")
 DEADLINE = 900.0  # seconds for one step
 _MEMORY = 2 * 2**30
 _TMP = 2**30
-_WRITABLE = ("/tmp", "/dev/shm")  # noqa: S108 - of the container
+_TEMPORARY = ("/tmp", "/dev/shm")  # noqa: S108 - of the container
 _OUTPUT = 512 * 2**20
 _TAIL = 4000
 
@@ -138,7 +138,8 @@ def _last_lines(errors: bytearray) -> str:
 
 
 def _plan(job: Job, files: Path) -> Plan:
-    home = "/root" if job.root else HOME
+    # A home in memory would lie over one of the image's, which the steps of root set up and clean.
+    home, writable = (_TEMPORARY[0], _TEMPORARY) if job.root else (HOME, (*_TEMPORARY, HOME))
     return Plan(
         id=f"build-{secrets.token_hex(6)}",
         server="build",
@@ -153,7 +154,7 @@ def _plan(job: Job, files: Path) -> Plan:
         memory=_MEMORY,
         pids=512,
         open_files=4096,
-        tmpfs=tuple(Tmpfs(target, _TMP, tmpfs_inodes(_TMP), exec=True) for target in (*_WRITABLE, home)),
+        tmpfs=tuple(Tmpfs(target, _TMP, tmpfs_inodes(_TMP), exec=True) for target in writable),
         binds=(Bind(str(files), JOB, write=False),),
         network="build",
         capabilities=ROOT if job.root else (),
