@@ -121,8 +121,9 @@ def test_a_build_uses_what_the_host_passes_on_and_keeps_nothing(
         assert not builder.plans
         (tmp_path / "images" / "trial" / "setup.sh").write_text("true\n")
         recipes.recipe.cache_clear()
-        builder.image(_image(trial))
+        assert builder.image(_image(trial)) != image
         assert len(builder.plans) == 1  # a changed recipe is built again
+        builder.remove(image.digest)
     finally:
         builder.remove(f"{trial}:latest")
         recipes.recipe.cache_clear()

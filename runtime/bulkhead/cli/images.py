@@ -13,7 +13,7 @@ from bulkhead.errors import EngineError, UsageError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Awaitable, Callable, Iterator, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 
     from bulkhead.engines.base import Engine, ImageInfo
     from bulkhead.spec import Server
@@ -42,13 +42,14 @@ async def build(names: Sequence[str], engine: Engine) -> int:
     from bulkhead.supply.images import image_for
 
     console = Console(highlight=False, markup=False)
-    servers = [_server(name) for name in names] if names else list(_shipped())
+    built = []
     with console.status("looking for the images") as status:
         say = status.update if console.is_terminal else partial(console.print, soft_wrap=True)
-        for server in servers:
-            image = await image_for(server, engine, state=state_dir(), say=say)
-            console.print(f"{image.name}  {image.digest[:19]}", soft_wrap=True)
-    await _remove_replaced(engine)
+        for server in [_server(name) for name in names] if names else _shipped():
+            await _remove_outdated(engine, server)
+            built.append(await image_for(server, engine, state=state_dir(), say=say))
+            console.print(f"{built[-1].name}  {built[-1].digest[:19]}", soft_wrap=True)
+    await _remove_replaced(engine, {image.name: image.digest for image in built})
     return 0
 
 
@@ -121,29 +122,44 @@ def _server(name: str) -> Server:
 
     from bulkhead.config import find_profile, load_profile
     from bulkhead.spec import Server
+    from bulkhead.supply.names import parse
 
+    unused = ("-",)  # a command is needed to run, not to build
     if name.startswith("bulkhead/"):
-        return Server(image=name, command=("-",))  # the command is for the model: an image needs none to be built
+        return Server(image=name, command=unused)
     if name.startswith(("npm:", "pypi:")):
-        return _package(name)
+        return Server(package=str(parse(name)), command=unused)
     return load_profile(find_profile(name, Path.cwd())).server
 
 
-def _package(name: str) -> Server:
-    from bulkhead.spec import Server
+async def _remove_outdated(engine: Engine, server: Server) -> None:
+    """A package's image that stands on another base than today's: it is installed again, from the same lock."""
+    from bulkhead.config import state_dir
+    from bulkhead.supply.images import BASE, find, find_base
     from bulkhead.supply.names import parse
 
-    return Server(package=str(parse(name)))
+    found = await find(server, engine, state=state_dir()) if server.package else None
+    base = await find_base(engine, parse(server.package).recipe) if found else None
+    if found and base and found.labels.get(BASE) != base.digest:
+        await engine.images.remove(found.digest)
 
 
-async def _remove_replaced(engine: Engine) -> None:
-    """Older images of a name, which nothing finds any more; one that a sandbox still runs from stays."""
-    newest: set[str] = set()
-    for image in await engine.images.list():  # by name, the newest first
-        if image.name in newest:
+async def _remove_replaced(engine: Engine, built: Mapping[str, str]) -> None:
+    """What nothing finds any more: another image of a name, or one that an older recipe made of a package.
+
+    One that a sandbox still runs from stays.
+    """
+    from bulkhead.supply.images import PACKAGE, RECIPE
+    from bulkhead.supply.recipes import names, recipe
+
+    today = {recipe(name).digest for name in names()}
+    images = await engine.images.list()
+    packages = {image.labels.get(PACKAGE) for image in images if image.name in built} - {None}
+    for image in images:
+        older = image.labels.get(PACKAGE) in packages and image.labels.get(RECIPE) not in today
+        if older or built.get(image.name, image.digest) != image.digest:
             with suppress(EngineError):
                 await engine.images.remove(image.digest)
-        newest.add(image.name)
 
 
 def _row(image: ImageInfo) -> dict[str, Any]:

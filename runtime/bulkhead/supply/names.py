@@ -6,7 +6,7 @@ A package's image is named by its content: a hash of the package, the recipe und
 from __future__ import annotations
 
 import hashlib
-import platform
+import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -72,5 +72,5 @@ def slug(name: str) -> str:
 
 def lock_path(state: Path, package: Package) -> Path:
     """Where the lock is kept. Wheels are made for one kind of processor, so a lock is, too."""
-    name = f"{package.name.replace('/', '+')}@{package.version}.{platform.machine()}.lock"
+    name = f"{package.name.replace('/', '+')}@{package.version}.{os.uname().machine}.lock"
     return state / "locks" / package.registry / name
