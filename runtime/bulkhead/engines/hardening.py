@@ -26,15 +26,16 @@ PATH = "/opt/server/bin:/usr/local/bin:/usr/bin:/bin"
 FIRST_UID = 0x7000_0000
 UIDS = 0x0100_0000
 
-# What the kernel tells every process of the whole machine, or lets it change. runc masks a file with /dev/null and a
+# What the kernel tells every process of the whole machine, or lets it change: a pressure trigger is a kernel thread's
+# work, and an open() in /dev/mqueue makes a queue though mq_open is refused. runc masks a file with /dev/null and a
 # folder with an empty tmpfs; a path that does not exist is no error.
 MASKED_PATHS = (
-    "/proc/acpi", "/proc/asound", "/proc/config.gz", "/proc/interrupts", "/proc/kallsyms", "/proc/kcore", "/proc/keys",
-    "/proc/key-users", "/proc/kmsg", "/proc/kpagecgroup", "/proc/kpagecount", "/proc/kpageflags", "/proc/latency_stats",
-    "/proc/modules", "/proc/sched_debug", "/proc/scsi", "/proc/slabinfo", "/proc/sysrq-trigger", "/proc/timer_list",
-    "/proc/timer_stats", "/proc/vmallocinfo", "/sys/dev/block", "/sys/devices/virtual/dmi",
-    "/sys/devices/virtual/powercap", "/sys/firmware", "/sys/fs/bpf", "/sys/fs/selinux", "/sys/hypervisor",
-    "/sys/kernel", "/sys/module", "/sys/power",
+    "/dev/mqueue", "/proc/acpi", "/proc/asound", "/proc/config.gz", "/proc/interrupts", "/proc/kallsyms", "/proc/kcore",
+    "/proc/keys", "/proc/key-users", "/proc/kmsg", "/proc/kpagecgroup", "/proc/kpagecount", "/proc/kpageflags",
+    "/proc/latency_stats", "/proc/modules", "/proc/pressure", "/proc/sched_debug", "/proc/scsi", "/proc/slabinfo",
+    "/proc/sysrq-trigger", "/proc/timer_list", "/proc/timer_stats", "/proc/vmallocinfo", "/sys/dev/block",
+    "/sys/devices/virtual/dmi", "/sys/devices/virtual/powercap", "/sys/firmware", "/sys/fs/bpf", "/sys/fs/selinux",
+    "/sys/hypervisor", "/sys/kernel", "/sys/module", "/sys/power",
 )  # fmt: skip
 READONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys")
 
@@ -62,7 +63,9 @@ class Tmpfs:
 
 @dataclass(frozen=True, slots=True)
 class Bind:
-    """A folder or file of the host, nosuid and nodev, not recursive, private."""
+    """A folder or file of the host, not recursive, private. Its mount is not nosuid or nodev, for which Docker has no
+    word: no-new-privileges and the device cgroup do what these would do.
+    """
 
     source: str
     target: str
