@@ -1,67 +1,70 @@
-"""The runner's own stdin and stdout as byte streams, without a thread where the kernel can poll them.
+"""The runner's own stdin and stdout as byte streams.
 
-A host gives pipes (Python's SDK) or unix sockets (Node's). A file or /dev/null cannot be polled, so it takes a thread.
+A host gives pipes (Python's SDK), unix sockets (Node's), or one socket for both (inetd, socat). What was sent has left
+the process: nothing is lost when it ends. A terminal is never made non-blocking: the shell goes on using it. Reading
+takes no thread, because one that waits for a terminal would hold the process back at its end.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 import stat
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import anyio
+import anyio.lowlevel
 from anyio.abc import ByteReceiveStream, ByteSendStream
+
+from bulkhead.errors import UsageError
 
 if TYPE_CHECKING:
     from typing import BinaryIO
 
 # Bytes a read: a pipe's whole capacity, so that a large frame costs few wake-ups.
 _CHUNK = 2**16
-_HIGH_WATER = 2**20
 
 
-class _PipeReader(ByteReceiveStream):
-    def __init__(self, reader: asyncio.StreamReader) -> None:
-        self._reader = reader
+class _Reader(ByteReceiveStream):
+    """Not asyncio's: it writes a traceback to stderr where a host dies with bytes unread on its socket."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        # A regular file or /dev/null is always readable, and epoll refuses it.
+        self._polled = _pollable(descriptor) or os.isatty(descriptor)
 
     async def receive(self, max_bytes: int = _CHUNK) -> bytes:
-        data = await self._reader.read(max_bytes)
+        if self._polled:
+            await anyio.wait_readable(self._descriptor)
+        else:
+            await anyio.lowlevel.checkpoint()
+        try:
+            data = os.read(self._descriptor, max_bytes)
+        except OSError as error:
+            raise anyio.BrokenResourceError from error
         if not data:
             raise anyio.EndOfStream
         return data
 
     async def aclose(self) -> None:
-        self._reader.feed_eof()
+        """The descriptor is the process's own, and stays."""
 
 
 class _PipeWriter(ByteSendStream):
-    def __init__(self, writer: asyncio.StreamWriter) -> None:
-        self._writer = writer
+    """Not asyncio's: it closes a socket on which something comes in, and keeps what it was given in a buffer."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
 
     async def send(self, item: bytes) -> None:
-        if self._writer.is_closing():
-            raise anyio.BrokenResourceError
-        self._writer.write(item)
-        try:
-            await self._writer.drain()
-        except ConnectionError as error:
-            raise anyio.BrokenResourceError from error
-
-    async def aclose(self) -> None:
-        self._writer.close()
-
-
-class _FileReader(ByteReceiveStream):
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-
-    async def receive(self, max_bytes: int = _CHUNK) -> bytes:
-        data = await anyio.to_thread.run_sync(os.read, self._file.fileno(), max_bytes, abandon_on_cancel=True)
-        if not data:
-            raise anyio.EndOfStream
-        return data
+        rest = memoryview(item)
+        while rest:
+            try:
+                rest = rest[os.write(self._descriptor, rest) :]
+            except BlockingIOError:
+                await anyio.wait_writable(self._descriptor)
+            except OSError as error:
+                raise anyio.BrokenResourceError from error
 
     async def aclose(self) -> None:
         """The descriptor is the process's own, and stays."""
@@ -85,31 +88,27 @@ class _FileWriter(ByteSendStream):
         """The descriptor is the process's own, and stays."""
 
 
-def _pollable(file: BinaryIO) -> bool:
-    mode = os.fstat(file.fileno()).st_mode
-    # Not a terminal: polling sets O_NONBLOCK on what the shell goes on using.
+def _opened(stream: TextIO | None, name: str) -> BinaryIO:
+    # Python has None for a descriptor that was closed at its start; the number may be another file's by now.
+    if stream is None:
+        raise UsageError(f"{name} is closed", why="a host speaks MCP on stdin and stdout", hint="leave both open")
+    return stream.buffer
+
+
+def _pollable(descriptor: int) -> bool:
+    mode = os.fstat(descriptor).st_mode
     return stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode)
 
 
 async def open_stdin() -> ByteReceiveStream:
-    """Standard input; EndOfStream once the host has closed it."""
-    file = sys.stdin.buffer
-    if not _pollable(file):
-        return _FileReader(file)
-    reader = asyncio.StreamReader(limit=_CHUNK)
-    protocol = asyncio.StreamReaderProtocol(reader)
-    await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, file)
-    return _PipeReader(reader)
+    """Standard input; EndOfStream once the host has closed it. Raises UsageError if there is none."""
+    return _Reader(_opened(sys.stdin, "stdin").fileno())
 
 
 async def open_stdout() -> ByteSendStream:
-    """Standard output; BrokenResourceError once the host reads no more."""
-    file = sys.stdout.buffer
-    if not _pollable(file):
+    """Standard output; BrokenResourceError once the host reads no more. Raises UsageError if there is none."""
+    file = _opened(sys.stdout, "stdout")
+    if not _pollable(file.fileno()):
         return _FileWriter(file)
-    loop = asyncio.get_running_loop()
-    # StreamReaderProtocol is asyncio's public protocol that implements drain(); its reader stays empty.
-    protocol = asyncio.StreamReaderProtocol(asyncio.StreamReader())
-    transport, _ = await loop.connect_write_pipe(lambda: protocol, file)
-    transport.set_write_buffer_limits(high=_HIGH_WATER)
-    return _PipeWriter(asyncio.StreamWriter(transport, protocol, None, loop))
+    os.set_blocking(file.fileno(), False)
+    return _PipeWriter(file.fileno())
