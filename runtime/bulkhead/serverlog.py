@@ -13,7 +13,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
-_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2066-\u2069]")
+# Control characters but tab and newline; zero width, direction and line separators; Unicode's tags.
+_CONTROL = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff\U000e0000-\U000e007f]"
+)
 _MAX_FILE = 2**20
 _MAX_LINE = 2000
 _LAST = 20
@@ -21,7 +24,7 @@ _LAST = 20
 
 def printable(text: str) -> str:
     """Text with its control and direction characters made visible as escapes."""
-    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+    return _CONTROL.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
 
 
 class ServerLog:
@@ -40,15 +43,16 @@ class ServerLog:
         texts = [printable(line[:_MAX_LINE].decode("utf-8", "replace")) for line in lines]
         self._lines.extend(text for text in texts if text.strip())
         try:
-            self._append("".join(f"{text}\n" for text in texts))
+            self._append("".join(f"{text}\n" for text in texts).encode("utf-8")[-_MAX_FILE:])
         except OSError:
             return
 
-    def _append(self, text: str) -> None:
-        if self._path.exists() and self._path.stat().st_size + len(text) > _MAX_FILE:
+    def _append(self, data: bytes) -> None:
+        if self._path.exists() and self._path.stat().st_size + len(data) > _MAX_FILE:
             self._path.replace(self._path.with_suffix(".log.1"))
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write(text[-_MAX_FILE:])
+        self._path.touch(mode=0o600)
+        with self._path.open("ab") as file:
+            file.write(data)
 
     def last(self, count: int) -> list[str]:
         """The last lines that are not empty, oldest first."""
