@@ -15,7 +15,7 @@ from tests.security import inside
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from tests.security.guest import Guest
+    from tests.security.guest import Guest, Inn
 
 pytestmark = pytest.mark.engine
 
@@ -104,10 +104,11 @@ def test_no_abstract_socket_of_the_host(guest: Guest) -> None:
 @pytest.mark.parametrize(
     ("family", "address"), [(V4, ["127.0.0.1", 0]), (UNIX, ["\0bulkhead-security-guest"])], ids=["tcp", "abstract"]
 )
-def test_no_service_of_another_sandbox(guest: Guest, neighbour: Guest, family: int, address: list[Any]) -> None:
-    name = guest.ask(inside.listening, family, address)
-    assert guest.ask(inside.connected, family, STREAM, name) == "connected"
-    assert neighbour.refused(inside.connected, family, STREAM, name) == "ECONNREFUSED"
+def test_no_service_of_another_sandbox(inn: Inn, neighbour: Guest, family: int, address: list[Any]) -> None:
+    with inn.guest("listener") as listener:
+        name = listener.ask(inside.listening, family, address)
+        assert listener.ask(inside.connected, family, STREAM, name) == "connected"
+        assert neighbour.refused(inside.connected, family, STREAM, name) == "ECONNREFUSED"
 
 
 @pytest.mark.parametrize("folder", ["/tmp", "/dev/shm", "/work", "/home/bulkhead"])  # noqa: S108
