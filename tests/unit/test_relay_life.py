@@ -151,6 +151,30 @@ async def test_a_server_that_takes_no_second_handshake(tmp_path: Path, replayed:
         assert "result" in await host.call("echo"), "the next request starts it again"
 
 
+async def test_a_request_behind_one_that_met_a_bad_handshake(tmp_path: Path) -> None:
+    """It is not sent to the sandbox that goes, but starts the next one."""
+    lives = 0
+
+    async def run(process: Process) -> int:
+        nonlocal lives
+        lives += 1
+        if lives != 2:
+            return await server(die=die)(process)
+        link = Link(process)
+        asked = await link.read()
+        await link.write({"id": asked["id"], "error": {"code": 1, "message": "no"}})
+        return len(await link.line())
+
+    async with session(tmp_path, run) as host:
+        await host.shake()
+        await host.call("die")
+        host.asked += ["a", "b"]
+        await host.raw(b"".join(encoded(id=i, method="ping") + b"\n" for i in ("a", "b")))
+        assert reason(await host.answer("a")) == "exited"
+        assert "result" in await host.answer("b")
+        assert lives == 3
+
+
 async def test_three_restarts_a_minute_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with session(tmp_path, server(die=die)) as host:
         for _ in range(4):
@@ -201,6 +225,34 @@ async def test_a_dead_servers_questions_are_not_mixed_up_with_the_next_ones(tmp_
         await host.call("echo")
         cancelled = [frame["params"]["requestId"] for frame in host.frames if "params" in frame]
         assert cancelled == ["first"]
+
+
+async def test_a_server_that_reads_nothing_cannot_hold_the_session(tmp_path: Path) -> None:
+    lives = 0
+
+    async def run(process: Process) -> int:
+        nonlocal lives
+        lives += 1
+        if lives > 1:
+            return await server()(process)
+        await anyio.sleep_forever()
+        return 0
+
+    async with session(tmp_path, run, start=0.3) as host:
+        calls: list[int] = []
+
+        async def ask() -> None:
+            for _ in range(8):
+                calls.append(await host.start("echo", text="x" * 200_000))
+            calls.append(await host.start("echo"))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(ask)
+            refused = await host.heard(lambda frame: "error" in frame)
+            assert reason(refused) == "timeout"
+        assert "result" in await host.answer(calls[-1])
+        for call in calls:
+            await host.answer(call)
 
 
 async def test_closed_output_is_the_end(tmp_path: Path) -> None:
