@@ -242,8 +242,7 @@ async def test_a_server_that_reads_nothing_cannot_hold_the_session(tmp_path: Pat
         calls: list[int] = []
 
         async def ask() -> None:
-            for _ in range(8):
-                calls.append(await host.start("echo", text="x" * 200_000))
+            calls.extend([await host.start("echo", text="x" * 200_000) for _ in range(8)])
             calls.append(await host.start("echo"))
 
         async with anyio.create_task_group() as tasks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -292,6 +293,32 @@ async def test_the_span_goes_with_the_message(tmp_path: Path) -> None:
     assert lines == [{"traceparent": span.traceparent, "progressToken": 7}]
     assert (span.trace_id, span.parent_id) == (theirs[3:35], theirs[36:52])
     assert span.attributes["bulkhead.bytes.out"] == len(host.lines[0])
+
+
+async def test_what_waits_for_an_answer_keeps_no_bytes(tmp_path: Path) -> None:
+    """A host may have many calls in flight, and a server many questions, each as large as a message may be."""
+    asked = 0
+
+    async def ask(link: Link, frame: Frame) -> None:
+        nonlocal asked
+        for number in range(32):
+            await link.write({"id": number, "method": "sampling/createMessage", "params": {"x": "y" * 500_000}})
+            asked += 1
+
+    async with session(tmp_path, server(ask=ask, hang=hang), concurrent_calls=64) as host:
+        tracemalloc.start()
+        try:
+            for _ in range(32):
+                await host.start("hang", x="y" * 500_000)
+            await host.start("ask")
+            while asked < 32 or len(host.frames) < 32:
+                await host.hear()
+                host.lines.clear()
+                host.frames = [{"method": ""} for _ in host.frames]
+            held, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert held < 8 * 2**20
 
 
 async def test_a_large_message_both_ways(tmp_path: Path) -> None:
