@@ -203,7 +203,7 @@ class Relay:
             if request.method == "tools/call":
                 self._calls.append(time.monotonic())
             sandbox = self._sandbox or await self._revived(request)
-            await self._forward(entry, sandbox)
+            await self._forward(request, entry, sandbox)
         except BulkheadError as error:
             if self._session.host.pending.pop(request.id, None) is not None:
                 await self._fail(entry, error)
@@ -225,7 +225,8 @@ class Relay:
         if type(version) is str and version != self._protocol:
             self._protocol = version
             self._recorder.note(telemetry.PROTOCOL_VERSION, version)
-        return Pending(request, trace, self._context(request.method, name))
+        # Without its bytes: many may wait, and each may be as large as limits.message.
+        return Pending(request._replace(raw=b"", params={}), trace, self._context(request.method, name))
 
     def _context(self, method: str, tool: str) -> Context:
         if method != "tools/call":
@@ -236,8 +237,8 @@ class Relay:
         in_flight = sum(entry.context.method == "tools/call" for entry in self._session.host.pending.values())
         return Context(self._spec, method, tool, len(self._calls), in_flight)
 
-    async def _forward(self, entry: Pending, sandbox: Sandbox) -> None:
-        request, limits = entry.request, self._spec.limits
+    async def _forward(self, request: Request, entry: Pending, sandbox: Sandbox) -> None:
+        limits = self._spec.limits
         if request.method not in LASTING:
             entry.deadline = time.monotonic() + (limits.call if self._spoken else limits.start)
         entry.trace.sent()
@@ -258,10 +259,12 @@ class Relay:
 
     async def _host_answer(self, answer: Answer) -> None:
         entry = self._session.server.answer(answer)
-        if entry is not None and self._sandbox is not None:
-            entry.trace.answered()
+        if entry is None:
+            return
+        entry.trace.answered()
+        entry.trace.end(_error_type(answer) if self._sandbox is not None else "exited")
+        if self._sandbox is not None:
             await self._to_sandbox(self._sandbox, answer.raw)
-            entry.trace.end(_error_type(answer))
 
     # From the sandbox
 
