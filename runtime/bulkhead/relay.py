@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING
 import anyio
 
 from bulkhead import telemetry
-from bulkhead.engines.base import Exit, Usage
+from bulkhead.costs import Costs
 from bulkhead.errors import BulkheadError, LimitError, ProtocolError, StartError
+from bulkhead.obituary import obituary
 from bulkhead.policy import chain
 from bulkhead.policy.verdict import Context, Deny
 from bulkhead.wire import broken, messages
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import ByteReceiveStream, ByteSendStream, TaskGroup
 
-    from bulkhead.engines.base import Sandbox
+    from bulkhead.engines.base import Exit, Sandbox, Usage
     from bulkhead.serverlog import ServerLog
     from bulkhead.spec import ServerSpec
     from bulkhead.telemetry import Call, Telemetry
@@ -52,8 +53,6 @@ _PERSON = frozenset({"elicitation/create", "sampling/createMessage"})
 _HANDSHAKE = f"{OWN_PREFIX}initialize"
 _BUSY_TICK = 0.25
 _IDLE_TICK = 1.0
-# Seconds for which a reading of the cgroup serves the next call too: it takes 40 us, half of a relayed call.
-_FRESH = 0.02
 _MAX_TOLD = 10
 _GONE = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
 
@@ -112,8 +111,7 @@ class Relay:
         self._session: Session[Pending] = Session()
         self._status = Status()
         self._sandbox: Sandbox | None = None
-        self._usage = Usage()
-        self._measured = 0.0
+        self._costs = Costs()  # of the last sandbox
         self._answered = False  # by any sandbox of this session
         self._spoken = False  # by the sandbox that runs now
         self._shaken = False
@@ -141,6 +139,9 @@ class Relay:
                     tasks.start_soon(self._leave_on, stop)
                 await self._pump_host()
                 await self._leave()
+        except Exception as error:
+            await self._confess(error)
+            raise
         finally:
             await self._stop_sandbox()
         return None if self._answered else self._last_error
@@ -243,7 +244,7 @@ class Relay:
             entry.deadline = time.monotonic() + (limits.call if self._spoken else limits.start)
         entry.trace.sent()
         await self._to_sandbox(sandbox, with_context(request, entry.trace.traceparent))
-        entry.before = await self._usage_before(sandbox)
+        entry.before = await self._costs.begin(alone=len(self._session.host.pending) == 1)
 
     async def _host_notification(self, note: Notification) -> None:
         self._session.note(note)
@@ -364,7 +365,7 @@ class Relay:
         error_type = _error_type(answer)
         try:
             await self._to_host(answer.raw)
-            await self._measure(entry, whole=bool(error_type))
+            await self._costs.end(entry.trace, entry.before, failed=bool(error_type))
         finally:
             entry.trace.end(error_type)
 
@@ -429,7 +430,7 @@ class Relay:
             self._restarts.append(now)
         sandbox = await self._launch()
         self._session.server.end()  # ids of the server before it are this one's to use
-        self._sandbox, self._usage, self._measured, self._spoken = sandbox, Usage(), 0.0, False
+        self._sandbox, self._costs, self._spoken = sandbox, Costs(sandbox), False
         self._status = replace(self._status, sandbox=sandbox.id, starts=self._status.starts + 1)
         self._publish(self._status)
         self._recorder.sandbox_started(sandbox.id)
@@ -466,7 +467,7 @@ class Relay:
         self._status = replace(self._status, sandbox="", last_end=str(end))
         self._publish(self._status)
         self._sandbox = None
-        error = self._obituary(end)
+        error = obituary(end, self._spec, self._costs.last, spoken=self._spoken, last_words=self._log.last(3))
         self._recorder.sandbox_ended("" if self._leaving else error.reason)
         if self._session.host.pending or not self._leaving:
             self._last_error = error
@@ -488,29 +489,6 @@ class Relay:
             entry.trace.end("cancelled")
         await self._to_host(frame)
 
-    def _obituary(self, end: Exit) -> BulkheadError:
-        """Why the requests in flight fail."""
-        name, limits = self._spec.name, self._spec.limits
-        again = "the next request starts it again"
-        said = " | ".join(self._log.last(3))
-        match end.cause:
-            case "oom":
-                return _limit("oom", f"{name} used more than its {limits.memory >> 20} MiB of memory", "memory")
-            case "limit" if end.limit in _WHY:
-                why, key = _WHY[end.limit]
-                if end.limit == "timeout" and not self._spoken:
-                    why, key = "no answer came before its start deadline", "start"
-                return _limit(end.limit, f"{name}: {why}{self._throttled()}", key)
-            case "exited":
-                why = f"{name} exited {end.code}" + (f"; its last words: {said}" if said else "")
-                return StartError("the server ended", why=why, hint=again, reason="exited")
-            case _:
-                return StartError("the server is gone", why=f"{name}: {end}", hint=again, reason="lost")
-
-    def _throttled(self) -> str:
-        seconds = self._usage.throttled_seconds
-        return f" (it was held back {seconds:.1f} s at its {self._spec.limits.cpus:g} cpus)" if seconds > 1 else ""
-
     # Deadlines and limits
 
     async def _watch(self) -> None:
@@ -520,7 +498,7 @@ class Relay:
             sandbox = self._sandbox
             if sandbox is None:
                 continue
-            limit = self._overdue(tick) or self._reached(await sandbox.usage())
+            limit = self._overdue(tick) or await self._costs.limit()
             # It may have ended while it was looked at; then nobody would set the event.
             if limit and self._dying is None and self._sandbox is sandbox:
                 self._dying = anyio.Event()
@@ -536,40 +514,6 @@ class Relay:
             elif entry.deadline < time.monotonic():
                 return "timeout"
         return ""
-
-    def _reached(self, usage: Usage) -> str:
-        self._usage = usage
-        if usage.oom_kills:
-            return "oom"
-        if usage.pids_refused:
-            return "pids"
-        return "tmp" if usage.full else ""
-
-    async def _usage_before(self, sandbox: Sandbox) -> Usage:
-        """What the sandbox had used before a call that was just sent; the server works on it meanwhile."""
-        if len(self._session.host.pending) == 1:
-            await sandbox.new_peak()
-        if time.monotonic() - self._measured > _FRESH:
-            self._usage, self._measured = await sandbox.usage(whole=False), time.monotonic()
-        return self._usage
-
-    async def _measure(self, entry: Pending, *, whole: bool) -> None:
-        """What the call used, onto its span; after the answer has gone to the host."""
-        if entry.before is None or self._sandbox is None:
-            return
-        usage = await self._sandbox.usage(whole=whole)
-        self._measured = time.monotonic()
-        self._note_cost(entry, usage)
-        if limit := self._reached(usage):
-            entry.trace.set(telemetry.LIMIT, limit)
-
-    def _note_cost(self, entry: Pending, usage: Usage) -> None:
-        if entry.before is None:
-            return
-        entry.trace.set(telemetry.CPU_SECONDS, round(usage.cpu_seconds - entry.before.cpu_seconds, 6))
-        entry.trace.set(telemetry.MEMORY_PEAK, usage.memory_peak_bytes)
-        if throttled := usage.throttled_seconds - entry.before.throttled_seconds:
-            entry.trace.set(telemetry.THROTTLED_SECONDS, round(throttled, 6))
 
     # The ends
 
@@ -595,11 +539,18 @@ class Relay:
             with anyio.CancelScope(shield=True):
                 await sandbox.stop(GRACE)
 
+    async def _confess(self, error: Exception) -> None:
+        """A fault of our own ends the session, but nobody waits for an answer that cannot come."""
+        ours = BulkheadError("bulkhead failed", why=repr(error), hint="report it, with what stands at stderr")
+        with anyio.move_on_after(GRACE):
+            for entry in self._session.host.end():
+                await self._fail(entry, ours)
+
     async def _fail(self, entry: Pending, error: BulkheadError) -> None:
         if isinstance(error, LimitError):
             entry.trace.set(telemetry.LIMIT, error.reason)
         entry.trace.set(telemetry.STATUS_CODE, str(error.code))
-        self._note_cost(entry, self._usage)
+        self._costs.note(entry.trace, entry.before)
         entry.trace.end(error.reason)
         await self._to_host(messages.failure(entry.request.id, error))
 
@@ -632,18 +583,6 @@ async def refuse(host: tuple[ByteReceiveStream, ByteSendStream], error: Bulkhead
 
 
 _RAISE_MESSAGE = "send less, or raise limits.message in the profile"
-# Why a limit stopped the sandbox, and the profile's key that raises it.
-_WHY = {
-    "oom": ("a process of it was killed for memory", "memory"),
-    "pids": ("it wanted more processes than it may have", "pids"),
-    "tmp": ("its /tmp or home is full", "tmp"),
-    "timeout": ("a call ran over its deadline", "call"),
-}
-
-
-def _limit(reason: str, why: str, key: str) -> LimitError:
-    hint = f"raise limits.{key} in the profile if this is what the server needs; the next request starts it again"
-    return LimitError(f"limit reached: {reason}", why=why, hint=hint, reason=reason)
 
 
 def _error_type(answer: Answer) -> str:

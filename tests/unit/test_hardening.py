@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from bulkhead.config import schema
-from bulkhead.spec import ServerSpec
 from bulkhead.engines.hardening import FIRST_UID, HOME, MASKED_PATHS, UIDS, WORK, Bind, Plan, plan_for, tmpfs_inodes
 from bulkhead.errors import ProfileError, SecretError, UnenforceableError
+
+if TYPE_CHECKING:
+    from bulkhead.spec import ServerSpec
 
 # Folders of the sandbox, not of this machine.
 TMP, SHM = "/tmp", "/dev/shm"  # noqa: S108
