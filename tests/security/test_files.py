@@ -30,11 +30,11 @@ DEVICES = {
 
 # Not the list of hardening.py: what must be masked stays so, whatever becomes of that one.
 MASKED = """
-    /dev/mqueue /proc/acpi /proc/asound /proc/cmdline /proc/config.gz /proc/interrupts /proc/kallsyms /proc/kcore /proc/keys
-    /proc/key-users /proc/kmsg /proc/kpagecgroup /proc/kpagecount /proc/kpageflags /proc/latency_stats /proc/modules
-    /proc/pressure /proc/sched_debug /proc/scsi /proc/slabinfo /proc/sysrq-trigger /proc/timer_list /proc/timer_stats
-    /proc/vmallocinfo /sys/dev/block /sys/devices/virtual/dmi /sys/devices/virtual/powercap /sys/firmware /sys/fs/bpf
-    /sys/fs/selinux /sys/hypervisor /sys/kernel /sys/module /sys/power
+    /dev/mqueue /proc/acpi /proc/asound /proc/cmdline /proc/config.gz /proc/interrupts /proc/kallsyms /proc/kcore
+    /proc/keys /proc/key-users /proc/kmsg /proc/kpagecgroup /proc/kpagecount /proc/kpageflags /proc/latency_stats
+    /proc/modules /proc/pressure /proc/sched_debug /proc/scsi /proc/slabinfo /proc/sysrq-trigger /proc/timer_list
+    /proc/timer_stats /proc/vmallocinfo /sys/dev/block /sys/devices/virtual/dmi /sys/devices/virtual/powercap
+    /sys/firmware /sys/fs/bpf /sys/fs/selinux /sys/hypervisor /sys/kernel /sys/module /sys/power
 """
 SETTINGS = """
     /proc/sys/kernel/core_pattern /proc/sys/kernel/hostname /proc/sys/vm/drop_caches

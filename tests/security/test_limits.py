@@ -24,6 +24,7 @@ pytestmark = pytest.mark.engine
 MIB = 2**20
 SMALL = Limits(memory=64 * MIB, pids=32, tmp=MIB, open_files=64)
 CGROUP = Path("/sys/fs/cgroup")
+MEMORY = ("memory.limit_in_bytes", "memory.max")
 # null zero full random urandom tty console ptmx, and pseudo-terminals; 10:200 is /dev/net/tun, which is not there.
 DEVICES = {"1:3", "1:5", "1:7", "1:8", "1:9", "5:0", "5:1", "5:2", "136:*", "10:200"}
 TARGETS = ["/tmp", HOME, "/work", "/dev/shm"]  # noqa: S108
@@ -47,7 +48,7 @@ def _cgroup(guest: Guest, controller: str, *names: str) -> list[str]:
 
 
 def test_memory_without_swap(small: Guest) -> None:
-    assert _cgroup(small, "memory", "memory.limit_in_bytes", "memory.max") == [str(64 * MIB)]
+    assert _cgroup(small, "memory", *MEMORY) == [str(64 * MIB)]
     # Version 1 has the sum of memory and swap, version 2 swap alone.
     assert _cgroup(small, "memory", "memory.memsw.limit_in_bytes", "memory.swap.max") in ([str(64 * MIB)], ["0"])
 
@@ -131,8 +132,17 @@ def _processes_of(uid: int) -> list[int]:
     return found
 
 
+@contextmanager
+def _bomb(inn: Inn) -> Iterator[Guest]:
+    """A guest that may do its worst: looked at before, so that a broken limit harms nobody's machine."""
+    with inn.guest("bomb", limits=SMALL) as bomb:
+        assert _cgroup(bomb, "pids", "pids.max") == [str(SMALL.pids)]
+        assert _cgroup(bomb, "memory", *MEMORY) == [str(SMALL.memory)]
+        yield bomb
+
+
 def test_a_fork_bomb(inn: Inn, guest: Guest) -> None:
-    with _unharmed(guest), inn.guest("bomb", limits=SMALL) as bomb:
+    with _unharmed(guest), _bomb(inn) as bomb:
         bomb.tell(inside.fork_bomb)
         until(lambda: bomb.usage().pids_refused > 100, 30)
         assert bomb.usage().pids <= 32
@@ -142,7 +152,7 @@ def test_a_fork_bomb(inn: Inn, guest: Guest) -> None:
 
 
 def test_a_memory_bomb(inn: Inn, guest: Guest) -> None:
-    with _unharmed(guest), inn.guest("bomb", limits=SMALL) as bomb:
+    with _unharmed(guest), _bomb(inn) as bomb:
         bomb.tell(inside.memory_bomb)
         ended = bomb.ended()
         assert ended.cause == "oom"
@@ -152,7 +162,7 @@ def test_a_memory_bomb(inn: Inn, guest: Guest) -> None:
 
 @pytest.mark.parametrize("inodes", [False, True], ids=["bytes", "inodes"])
 def test_a_full_tmp(inn: Inn, guest: Guest, inodes: bool) -> None:
-    with _unharmed(guest), inn.guest("bomb", limits=SMALL) as bomb:
+    with _unharmed(guest), _bomb(inn) as bomb:
         if inodes:
             assert bomb.refused(inside.filled_with_files, "/tmp") == "ENOSPC"  # noqa: S108
         else:

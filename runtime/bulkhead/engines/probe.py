@@ -1,18 +1,23 @@
 """Runs inside a sandbox, alone with the standard library: tries what must not work, and prints what the kernel said.
 
-One JSON line a check: {"check": text, "held": bool, "said": text}. `bulkhead doctor` starts it as
-``python3 -I -c SOURCE``; nothing of Bulkhead is inside.
+One JSON line a check: {"group": text, "check": text, "held": bool, "said": text}. `bulkhead doctor` starts source() as
+``python3 -I -c``; nothing of Bulkhead is inside. It is never run anywhere else: the module alone does nothing, main()
+goes no further where it is not in a sandbox, and what it takes is bounded even where no limit is.
 """
 
 import ctypes
 import errno
+import fcntl
+import inspect
 import json
 import os
 import platform
 import resource
+import signal
 import socket
 import sys
 from collections.abc import Callable
+from functools import partial
 
 # Numbers from the kernel's tables: x86_64, aarch64.
 _CALLS = {
@@ -33,14 +38,36 @@ _CALLS = {
 _CLONE_NEWUSER = 0x10000000
 _ARGUMENTS = {"unshare": (_CLONE_NEWUSER,), "keyctl": (0, -3, 0), "perf_event_open": (0, 0, -1, -1, 0)}
 _REFUSED = (errno.EPERM, errno.ENOSYS)
+# A family, and a kind that the kernel knows in it: a filter's EPERM is not a family's EPROTONOSUPPORT.
+_FAMILIES = {
+    "AF_ALG": (38, socket.SOCK_SEQPACKET),
+    "AF_VSOCK": (40, socket.SOCK_STREAM),
+    "AF_KEY": (15, socket.SOCK_RAW),
+}
+_TIOCSTI = 0x5412
+_FOLDERS = ("/", "/etc", "/usr", "/usr/bin", "/opt", "/var", "/var/tmp")  # noqa: S108
+_MASKED = (
+    "/proc/cmdline", "/proc/kallsyms", "/proc/kcore", "/proc/keys", "/proc/kmsg", "/proc/modules", "/proc/pressure",
+    "/proc/slabinfo", "/proc/sysrq-trigger", "/proc/timer_list", "/proc/vmallocinfo", "/sys/firmware", "/sys/kernel",
+)  # fmt: skip
+_OF_THE_HOST = ("AWS_", "DOCKER_", "GITHUB_", "KUBERNETES_", "SSH_", "SUDO_", "XDG_RUNTIME_DIR")
+
+# In a sandbox the init is process 1 and the engine's runtime took a few before the server.
+_FIRST_PIDS = 100
+# What is tried at most of files, descriptors and pieces of 16 KiB, where no limit stops it.
+_MOST = 2048
 
 
 def _system_call(name: str) -> tuple[bool, str]:
-    libc = ctypes.CDLL(None, use_errno=True)
-    number = _CALLS[name][0 if platform.machine() == "x86_64" else 1]
-    result = libc.syscall(number, *_ARGUMENTS.get(name, (0, 0, 0, 0, 0)))
-    code = ctypes.get_errno()
-    return result < 0 and code in _REFUSED, errno.errorcode.get(code, str(code)) if result < 0 else "it worked"
+    """In a process of its own: one that the kernel lets be traced, or that is elsewhere, can try nothing further."""
+    child = os.fork()
+    if child == 0:
+        libc = ctypes.CDLL(None, use_errno=True)
+        number = _CALLS[name][0 if platform.machine() == "x86_64" else 1]
+        result = libc.syscall(number, *_ARGUMENTS.get(name, (0, 0, 0, 0, 0)))
+        os._exit(ctypes.get_errno() if result < 0 else 0)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return code in _REFUSED, errno.errorcode.get(code, str(code)) if code else "it worked"
 
 
 def _fails(work: Callable[[], object], *codes: int) -> tuple[bool, str]:
@@ -72,73 +99,198 @@ def _route() -> None:
         sock.connect(("198.51.100.1", 443))
 
 
-def _family(number: int) -> object:
-    with socket.socket(number, socket.SOCK_SEQPACKET if number == socket.AF_ALG else socket.SOCK_STREAM) as sock:
-        return sock
+def _no_names() -> tuple[bool, str]:
+    try:
+        return False, str(socket.getaddrinfo("example.org", 443)[0][4][0])
+    except socket.gaierror as error:
+        return True, str(error)
 
 
-def _write(path: str) -> object:
-    with open(path, "w", encoding="ascii") as file:  # noqa: PTH123
-        return file.write("x")
+def _family(name: str) -> tuple[bool, str]:
+    return _fails(lambda: socket.socket(*_FAMILIES[name]).close(), *_REFUSED)
 
 
-def _execute_from_tmp() -> object:
-    path = "/tmp/probe"  # noqa: S108 - the sandbox's own
-    _write(path)
-    os.chmod(path, 0o700)  # noqa: PTH101
-    return os.execv(path, [path])  # noqa: S606
+def _other_abi() -> tuple[bool, str]:
+    """An x32 call, which a kernel without x32 refuses with ENOSYS if the filter lets it through."""
+    child = os.fork()
+    if child == 0:
+        ctypes.CDLL(None).syscall(0x40000000 | 39)
+        os._exit(0)
+    status = os.waitpid(child, 0)[1]
+    ended = signal.Signals(os.WTERMSIG(status)).name if os.WIFSIGNALED(status) else "it was let through"
+    return ended == "SIGSYS", ended
 
 
-def _fill() -> object:
-    with open("/tmp/fill", "wb", buffering=0) as file:  # noqa: PTH123, S108
-        try:
-            while True:
-                file.write(bytes(2**20))
-        finally:
-            os.unlink("/tmp/fill")  # noqa: PTH108, S108
+def _typed() -> object:
+    return fcntl.ioctl(0, _TIOCSTI, b"x")
+
+
+def _write(path: str) -> None:
+    os.close(os.open(path, os.O_WRONLY | os.O_CREAT, 0o700))
+
+
+def _read_only_root() -> tuple[bool, str]:
+    said = {folder: _fails(partial(_write, f"{folder}/probe"), errno.EROFS) for folder in _FOLDERS}
+    wrong = [f"{folder}: {why}" for folder, (held, why) in said.items() if not held]
+    return not wrong, ", ".join(wrong) or "EROFS"
+
+
+def _read_only_settings() -> tuple[bool, str]:
+    return bool(os.statvfs("/proc/sys/kernel").f_flag & os.ST_RDONLY), "/proc/sys"
+
+
+def _masked() -> tuple[bool, str]:
+    shown = [path for path in _MASKED if _shows(path)]
+    return not shown, ", ".join(shown) or f"{len(_MASKED)} paths are empty or not there"
+
+
+def _shows(path: str) -> bool:
+    """Whether a file has a byte, or a folder an entry."""
+    try:
+        if os.path.isdir(path):  # noqa: PTH112 - no pathlib: the probe stays small
+            return bool(os.listdir(path))  # noqa: PTH208
+        file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    except OSError:
+        return False
+    with os.fdopen(file, "rb", buffering=0) as opened:
+        return bool(opened.read(1))
+
+
+def _execute_from_tmp() -> None:
+    _write("/tmp/probe")  # noqa: S108 - the sandbox's own
+    os.execv("/tmp/probe", ["probe"])  # noqa: S108, S606
+
+
+def _until_full() -> None:
+    file = os.open("/tmp/fill", os.O_WRONLY | os.O_CREAT, 0o600)  # noqa: S108
+    try:
+        for _ in range(_MOST):
+            os.write(file, bytes(16384))
+    finally:
+        os.close(file)
+        os.unlink("/tmp/fill")  # noqa: PTH108, S108
+
+
+def _until_no_inode() -> None:
+    made: list[str] = []
+    try:
+        for number in range(_MOST):
+            _write(f"/tmp/empty-{number}")  # noqa: S108
+            made.append(f"/tmp/empty-{number}")  # noqa: S108
+    finally:
+        for path in made:
+            os.unlink(path)  # noqa: PTH108
+
+
+def _until_no_process() -> None:
+    children: list[int] = []
+    try:
+        for _ in range(_MOST // 4):
+            child = os.fork()
+            if child == 0:
+                signal.pause()
+            children.append(child)
+    finally:
+        for child in children:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+
+
+def _until_no_descriptor() -> None:
+    last = 2
+    try:
+        while last < _MOST:
+            last = os.open("/dev/null", os.O_RDONLY)
+    finally:
+        os.closerange(3, last + 1)
 
 
 def _processes() -> tuple[bool, str]:
-    others = [pid for pid in os.listdir("/proc") if pid.isdigit()]  # noqa: PTH208
-    return len(others) <= 3, f"{len(others)} processes in sight"
+    seen = [pid for pid in os.listdir("/proc") if pid.isdigit()]  # noqa: PTH208
+    return len(seen) == 2, f"{len(seen)} processes in sight"
 
 
-def _limit(kind: int, most: int) -> tuple[bool, str]:
-    value = resource.getrlimit(kind)[1]
-    return 0 <= value <= most, str(value)
+def _only_stdio() -> tuple[bool, str]:
+    held = sorted(int(fd) for fd in os.listdir("/proc/self/fd"))  # noqa: PTH208
+    return held == [0, 1, 2, 3], f"{len(held) - 1} files are open"  # the last one is that of the listing
 
 
-CHECKS: tuple[tuple[str, Callable[[], tuple[bool, str]]], ...] = (
-    ("not root", lambda: (os.getuid() != 0 and os.getgid() != 0, f"uid {os.getuid()}")),
-    ("no capabilities", _no_capabilities),
-    ("no new privileges", lambda: (_status("NoNewPrivs") == "1", _status("NoNewPrivs"))),
-    ("seccomp filter", lambda: (_status("Seccomp") == "2", f"mode {_status('Seccomp')}")),
-    *((f"refused: {name}()", lambda name=name: _system_call(name)) for name in _CALLS),
-    ("refused: AF_ALG socket", lambda: _fails(lambda: _family(38), *_REFUSED, errno.EAFNOSUPPORT)),
-    ("refused: AF_VSOCK socket", lambda: _fails(lambda: _family(40), *_REFUSED, errno.EAFNOSUPPORT)),
-    ("only loopback", _interfaces),
-    ("no route out", lambda: _fails(_route, errno.ENETUNREACH)),
-    ("read-only root", lambda: _fails(lambda: _write("/usr/probe"), errno.EROFS, errno.EACCES)),
-    ("read-only /proc/sys", lambda: _fails(lambda: _write("/proc/sys/kernel/core_pattern"), errno.EROFS, errno.EACCES)),
-    ("tmp runs nothing", lambda: _fails(_execute_from_tmp, errno.EACCES)),
-    ("tmp is capped", lambda: _fails(_fill, errno.ENOSPC)),
-    ("own processes only", _processes),
-    ("no core files", lambda: _limit(resource.RLIMIT_CORE, 0)),
-    ("open files capped", lambda: _limit(resource.RLIMIT_NOFILE, 2**20)),
-)
+def _cgroup(*paths: str) -> str:
+    """The first of the files that is there; version 1 and version 2 have others."""
+    for path in paths:
+        try:
+            with open(f"/sys/fs/cgroup/{path}", encoding="ascii") as file:  # noqa: PTH123
+                return file.read().split()[0]
+        except FileNotFoundError:
+            continue
+    return "not told"
+
+
+def _no_swap() -> tuple[bool, str]:
+    """Version 1 has the sum of memory and swap, version 2 swap alone."""
+    both, memory = _cgroup("memory/memory.memsw.limit_in_bytes"), _cgroup("memory/memory.limit_in_bytes")
+    swap = _cgroup("memory.swap.max") if both == "not told" else str(int(both) - int(memory))
+    return swap == "0", swap
+
+
+def _processors() -> tuple[bool, str]:
+    quota = _cgroup("cpu/cpu.cfs_quota_us", "cpu.max")
+    return quota.isdigit(), f"{quota} us of a period"
+
+
+def _no_core() -> tuple[bool, str]:
+    most = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    return most == 0, str(most)
+
+
+def _environment() -> tuple[bool, str]:
+    names = [name for name in os.environ if name.startswith(_OF_THE_HOST)]
+    return not names, " ".join(names) or f"{len(os.environ)} variables, none of the host's"
+
+
+# group, check, attempt
+CHECKS: tuple[tuple[str, str, Callable[[], tuple[bool, str]]], ...] = (
+    ("identity", "not root", lambda: (os.getuid() != 0 and os.getgid() != 0, f"uid {os.getuid()}")),
+    ("identity", "no capabilities", _no_capabilities),
+    ("identity", "no new privileges", lambda: (_status("NoNewPrivs") == "1", _status("NoNewPrivs"))),
+    ("identity", "own processes only", _processes),
+    ("identity", "no file but stdio", _only_stdio),
+    ("identity", "no variable of the host", _environment),
+    ("kernel", "seccomp filter", lambda: (_status("Seccomp") == "2", f"mode {_status('Seccomp')}")),
+    *(("kernel", f"refused: {name}()", lambda name=name: _system_call(name)) for name in _CALLS),
+    *(("kernel", f"refused: {name} socket", lambda name=name: _family(name)) for name in _FAMILIES),
+    ("kernel", "refused: typing (TIOCSTI)", lambda: _fails(_typed, *_REFUSED)),
+    *((("kernel", "killed: another ABI", _other_abi),) if platform.machine() == "x86_64" else ()),
+    ("files", "read-only root", _read_only_root),
+    ("files", "read-only /proc/sys", _read_only_settings),
+    ("files", "masked /proc and /sys", _masked),
+    ("files", "no socket of the engine", lambda: _fails(lambda: os.stat("/run/docker.sock"), errno.ENOENT)),  # noqa: PTH116
+    ("files", "tmp runs nothing", lambda: _fails(_execute_from_tmp, errno.EACCES)),
+    ("network", "only loopback", _interfaces),
+    ("network", "no route out", lambda: _fails(_route, errno.ENETUNREACH)),
+    ("network", "no names", _no_names),
+    ("limits", "tmp: bytes", lambda: _fails(_until_full, errno.ENOSPC)),
+    ("limits", "tmp: files", lambda: _fails(_until_no_inode, errno.ENOSPC)),
+    ("limits", "processes", lambda: _fails(_until_no_process, errno.EAGAIN)),
+    ("limits", "open files", lambda: _fails(_until_no_descriptor, errno.EMFILE)),
+    ("limits", "processors", _processors),
+    ("limits", "no swap", _no_swap),
+    ("limits", "no core files", _no_core),
+)  # fmt: skip
+
+
+def source() -> str:
+    """What a sandbox runs."""
+    return inspect.getsource(sys.modules[__name__]) + "\n\nmain()\n"
 
 
 def main() -> None:
     """Prints one line a check."""
-    if os.getuid() == 0:
-        sys.exit("this tries to break out of a sandbox, so it runs only as an unprivileged user")
-    for check, attempt in CHECKS:
+    if os.getuid() == 0 or os.getpid() > _FIRST_PIDS:
+        sys.exit("this tries to break out of a sandbox, and runs nowhere else")
+    for group, check, attempt in CHECKS:
         try:
             held, said = attempt()
         except Exception as error:  # a check that cannot be made is one that does not hold
             held, said = False, repr(error)
-        sys.stdout.write(json.dumps({"check": check, "held": held, "said": said}) + "\n")
-
-
-if __name__ == "__main__":
-    main()
+        sys.stdout.write(json.dumps({"group": group, "check": check, "held": held, "said": said}) + "\n")
