@@ -62,6 +62,7 @@ REFUSED = {
     "NUL in a host": ('[[egress]]\nhost = "a.example\\u0000.b"\nports = [443]\n', 4, "egress[0].host", "a name", ""),
     "private address": ('[[egress]]\nhost = "10.0.0.0/8"\nports = [443]\n', 4, "egress[0].host", "private = true", ""),
     "the metadata address": ('[[egress]]\nhost = "169.254.169.254"\nports = [80]\n', 4, "egress[0]", "private", ""),
+    "an address with a zone": ('[[egress]]\nhost = "fe80::1%e"\nports = [1]\n', 4, "egress[0].host", "a name", ""),
     "localhost": ('[[egress]]\nhost = "localhost"\nports = [443]\n', 4, "egress[0].host", "private = true", ""),
     "no ports": ('[[egress]]\nhost = "a.example"\nports = []\n', 5, "egress[0].ports", "empty", ""),
     "port 0": ('[[egress]]\nhost = "a.example"\nports = [0]\n', 5, "egress[0].ports[0]", "greater", ""),
