@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -35,22 +36,31 @@ class Mounted:
     write: Path
 
 
+@contextmanager
+def _mount(target: Path, *options: str) -> Iterator[None]:
+    """A small file system of the host's at target, with neither nosuid nor nodev."""
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=8m,mode=755", "tests", str(target)], check=True)
+    try:
+        if options:
+            subprocess.run(["mount", *options, str(target)], check=True)
+        yield
+    finally:
+        subprocess.run(["umount", str(target)], check=True)
+
+
 @pytest.fixture(scope="module")
 def mounted(inn: Inn, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mounted]:
     root = tmp_path_factory.mktemp("mounts")
-    root.chmod(0o755)
     read, write = root / "read", root / "write"
-    _folder_of_traps(root, read)
-    write.mkdir()
-    os.chown(write, OWNER, OWNER)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "below", str(read / "below")], check=True)
-    try:
-        (read / "below" / "secret").write_text(SECRET, encoding="ascii")
-        mounts = (Mount(str(read), "/read"), Mount(str(write), "/write", write=True))
-        with inn.guest("mounts", mounts=mounts) as guest:
-            yield Mounted(guest, read, write)
-    finally:
-        subprocess.run(["umount", str(read / "below")], check=True)
+    mounts = (Mount(str(read), "/read"), Mount(str(write), "/write", write=True))
+    with _mount(root, "--make-shared"):  # what is mounted below a shared mount spreads to its copies
+        _folder_of_traps(root, read)
+        write.mkdir()
+        os.chown(write, OWNER, OWNER)
+        with _mount(read / "below"):
+            (read / "below" / "secret").write_text(SECRET, encoding="ascii")
+            with inn.guest("mounts", mounts=mounts) as guest:
+                yield Mounted(guest, read, write)
 
 
 def _folder_of_traps(root: Path, read: Path) -> None:
@@ -104,12 +114,10 @@ def test_a_symlink_of_the_servers_own_leads_nowhere(mounted: Mounted) -> None:
 def test_what_is_mounted_below_stays_outside(mounted: Mounted) -> None:
     """Neither what was there before the start, nor what comes later."""
     assert mounted.guest.ask(inside.names_in, "/read/below") == []
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "late", str(mounted.write)], check=True)
-    try:
-        (mounted.write / "late").write_text(SECRET, encoding="ascii")
-        assert "late" not in mounted.guest.ask(inside.names_in, "/write")
-    finally:
-        subprocess.run(["umount", str(mounted.write)], check=True)
+    (mounted.write / "late").mkdir()
+    with _mount(mounted.write / "late"):
+        (mounted.write / "late" / "secret").write_text(SECRET, encoding="ascii")
+        assert mounted.guest.ask(inside.names_in, "/write/late") == []
 
 
 def test_a_setuid_program_makes_nobody_root(mounted: Mounted) -> None:
