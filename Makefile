@@ -42,6 +42,9 @@ check: venv ## format, lint, types and the direction of imports
 	@$(BIN)/lint-imports
 
 test: check images ## all checks and all tests
+	@echo '== compiler: the security tests build small probes'
+	@echo 'int main(void) { return 0; }' | gcc -static -x c -o /dev/null - 2>/dev/null \
+		|| { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq gcc libc6-dev; }
 	@echo '== pytest'
 	@$(BIN)/python -m pytest
 

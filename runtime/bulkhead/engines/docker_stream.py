@@ -16,7 +16,7 @@ import struct
 from collections import deque
 from typing import TYPE_CHECKING
 
-from anyio import BrokenResourceError, ClosedResourceError, EndOfStream, wait_writable
+from anyio import BrokenResourceError, ClosedResourceError, EndOfStream, notify_closing, wait_writable
 from anyio.abc import ByteReceiveStream, ByteSendStream
 
 if TYPE_CHECKING:
@@ -151,6 +151,7 @@ class Attachment:
         """Ends all three streams; what has arrived can still be received."""
         if not self._over:
             self._end()
+        notify_closing(self._sock)  # a sender that waits for the daemon would wait for ever
         self._sock.close()
 
     def _resume(self) -> None:
