@@ -91,6 +91,14 @@ class UnenforceableError(EngineError):
     reason = "unenforceable"
 
 
+class GoneError(EngineError):
+    """What was asked for does not exist (any more)."""
+
+
+class ConflictError(EngineError):
+    """What was asked for does not fit the container's state: it has ended, or is being removed."""
+
+
 class StartError(BulkheadError):
     """The server did not come up, or it ended; reason is ``start``, ``exited``, ``lost`` or ``build``."""
 

@@ -23,6 +23,8 @@ PROMISED = {
     "DeniedError": (3, -31003, "denied"),
     "EngineError": (4, -31004, "engine"),
     "UnenforceableError": (4, -31004, "unenforceable"),
+    "GoneError": (4, -31004, "engine"),
+    "ConflictError": (4, -31004, "engine"),
     "StartError": (5, -31005, "start"),
     "ProtocolError": (5, -31005, "malformed"),
     "LimitError": (6, -31006, "limit"),

@@ -15,11 +15,12 @@ import anyio
 import anyio.lowlevel
 
 from bulkhead.engines.base import SandboxInfo, refuse_plan
-from bulkhead.engines.docker_api import Api, ConflictError, GoneError, remove_container
+from bulkhead.engines.docker_api import Api, remove_container
 from bulkhead.engines.docker_images import DockerImages
 from bulkhead.engines.docker_info import engine_info
 from bulkhead.engines.docker_sandbox import DockerSandbox, start_container
 from bulkhead.engines.runners import RUNNER, SANDBOX, SERVER, STATE, forget, hold, is_dead, known, note, state_id
+from bulkhead.errors import ConflictError, GoneError
 
 if TYPE_CHECKING:
     from pathlib import Path

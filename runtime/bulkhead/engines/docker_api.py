@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio.to_thread
 
-from bulkhead.errors import EngineError
+from bulkhead.errors import ConflictError, EngineError, GoneError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,14 +58,6 @@ class Api:
             if self._client is None:
                 self._client = connect(self.endpoint)
             return self._client
-
-
-class GoneError(EngineError):
-    """What was asked for does not exist (any more)."""
-
-
-class ConflictError(EngineError):
-    """What was asked for does not fit the container's state: it has ended, or is being removed."""
 
 
 def connect(endpoint: str) -> Any:

@@ -16,9 +16,9 @@ import anyio.from_thread
 import anyio.to_thread
 
 from bulkhead.engines.base import ImageInfo
-from bulkhead.engines.docker_api import GoneError, remove_container
+from bulkhead.engines.docker_api import remove_container
 from bulkhead.engines.docker_layers import commit_layers
-from bulkhead.errors import EngineError
+from bulkhead.errors import EngineError, GoneError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping

@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bulkhead.errors import LimitError, ToolError, UnenforceableError
+from bulkhead.errors import DeniedError, LimitError, ToolError, UnenforceableError
 from bulkhead.serverlog import printable
 
 if TYPE_CHECKING:
@@ -127,6 +127,8 @@ async def _attempt(guest: Guest, tool: str) -> dict[str, Any] | LimitError:
         return await guest.client.request("tools/call", {"name": tool, "arguments": {}})
     except LimitError as error:
         return error
+    except DeniedError:
+        return {"isError": True, "content": [{"type": "text", "text": "there is no network"}]}
 
 
 def refusal(outcome: dict[str, Any] | LimitError, attempt: str, of: Limits) -> Text:
