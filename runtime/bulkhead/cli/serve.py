@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from bulkhead.errors import BulkheadError
+from bulkhead.errors import BulkheadError, EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -50,6 +50,8 @@ async def serve(
     stop: anyio.Event | None = None,
 ) -> BulkheadError | None:
     """One session, until the host closes its side or stop is set. Returns why the server never answered."""
+    import anyio
+
     from bulkhead.config import load_settings, state_dir
     from bulkhead.engines.registry import open_engine
     from bulkhead.relay import Relay, refuse
@@ -73,7 +75,10 @@ async def serve(
                 publish=lambda status: _publish(status_file, launch.spec.name, status),
             )
             try:
-                return await relay.run(stop)
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(_reap, engine)
+                    failure = await relay.run(stop)
+                return failure
             finally:
                 status_file.unlink(missing_ok=True)
                 recorder.close()
@@ -88,13 +93,21 @@ async def serve(
 
 async def _prepared(engine: Engine, find_spec: FindSpec, state: Path, say: Callable[[str], None]) -> Launch:
     from bulkhead.config import writable
+    from bulkhead.engines.registry import refuse_missing
     from bulkhead.launch import prepare
     from bulkhead.resources import seccomp_profile
 
     spec = await find_spec(engine, say)
+    refuse_missing(spec.sandbox.engine)
     writable.remember(spec)
     profile = seccomp_profile(spec.sandbox.seccomp)
     return await prepare(spec, engine, seccomp_profile=profile, state=state, say=say)
+
+
+async def _reap(engine: Engine) -> None:
+    """Removes what a crash of the daemon or of the machine has left; `gc` tells where it cannot."""
+    with suppress(EngineError):
+        await engine.reap()
 
 
 def _publish(path: Path, server: str, status: Status) -> None:

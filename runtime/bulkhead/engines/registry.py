@@ -40,10 +40,7 @@ async def open_engine(setting: str = "auto", *, state: Path, runner: str = "") -
 
 def find_endpoint(setting: str = "auto") -> str:
     """The endpoint alone; see open_engine()."""
-    if setting in ("oci", "kubernetes"):
-        raise EngineError(
-            f"the engine {setting!r} is not part of this version", hint='set engine to "auto" or "docker"'
-        )
+    refuse_missing(setting)
     asked = os.environ.get("DOCKER_HOST", "") if setting in ("auto", "docker") else setting
     if asked:
         return _checked(asked)
@@ -54,6 +51,14 @@ def find_endpoint(setting: str = "auto") -> str:
             return _UNIX + path
     reasons = "; ".join(f"{path}: {why}" for path, why in tried.items())
     raise EngineError("no container engine answers", why=reasons, hint=_HINT)
+
+
+def refuse_missing(setting: str) -> None:
+    """Raises EngineError for an engine that this version has not, whoever asks for it: a profile, or the settings."""
+    if setting in ("oci", "kubernetes"):
+        raise EngineError(
+            f"the engine {setting!r} is not part of this version", hint='set engine to "auto" or "docker"'
+        )
 
 
 def _checked(endpoint: str) -> str:
