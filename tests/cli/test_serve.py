@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def test_an_engine_that_is_not_there_is_not_replaced(tmp_path: Path) -> None:
     profile = tmp_path / "server.toml"
     profile.write_text('[server]\nimage = "bulkhead/python"\ncommand = ["true"]\n[sandbox]\nengine = "oci"\n')
-    command = [str(BULKHEAD), "call", "--profile", str(profile), "tool"]
+    command = [*BULKHEAD, "call", "--profile", str(profile), "tool"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 4
     assert "the engine 'oci' is not part of this version" in done.stderr
