@@ -58,6 +58,7 @@ class EgressRule:
     host: str
     ports: tuple[int, ...]
     private: bool = False
+    tls: bool | None = None
 
 
 @dataclass(frozen=True)
