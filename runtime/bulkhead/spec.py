@@ -53,7 +53,7 @@ class Mount:
 
 @dataclass(frozen=True)
 class EgressRule:
-    """[[egress]]: one host and its ports."""
+    """[[egress]]: one host and its ports. tls None: what the port is known for."""
 
     host: str
     ports: tuple[int, ...]

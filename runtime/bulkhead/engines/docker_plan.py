@@ -38,7 +38,7 @@ def container_config(plan: Plan, labels: Mapping[str, str]) -> dict[str, Any]:
         "WorkingDir": plan.working_dir,
         "User": f"{plan.uid}:{plan.gid}",
         "Labels": dict(labels),
-        "Hostname": HOSTNAME,
+        "Hostname": "" if plan.joins else HOSTNAME,  # Docker takes the gate's, and refuses to be told
         "Domainname": "",
         "Healthcheck": {"Test": ["NONE"]},
         "StopSignal": "SIGTERM",
@@ -55,7 +55,7 @@ def container_config(plan: Plan, labels: Mapping[str, str]) -> dict[str, Any]:
 def _host_config(plan: Plan) -> dict[str, Any]:
     return {
         "Runtime": plan.runtime,
-        "Init": True,
+        "Init": plan.network != "gate",
         "AutoRemove": False,  # the cause of an exit is read from the ended container, which we then remove
         "RestartPolicy": {"Name": "no"},
         "LogConfig": {"Type": "none", "Config": {}},
@@ -100,6 +100,8 @@ def _network(plan: Plan) -> dict[str, Any]:
     """Without a network Docker still copies the host's resolv.conf in, search domains and all: it gets another one."""
     if plan.network == "build":
         return {"NetworkMode": "bridge"}
+    if plan.joins:  # resolv.conf and hosts are then the gate's own files
+        return {"NetworkMode": f"container:bulkhead-{plan.joins}"}
     return {"NetworkMode": "none", "Dns": ["127.0.0.1"], "DnsSearch": ["."], "DnsOptions": []}
 
 

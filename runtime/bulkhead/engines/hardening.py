@@ -6,6 +6,7 @@ is missing here is missing everywhere, and one that stands here is on every cont
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import TYPE_CHECKING, Literal
@@ -49,6 +50,12 @@ ENVIRONMENT = {
 }  # fmt: skip
 _SHM = 64 * 2**20
 
+# Where the runner's socket is in a gate, and the only capabilities that any container has but one that builds: for the
+# route that makes every address local, and to become another user than root right after.
+GATE_SOCKET = "/run/gate"
+GATE_CAPABILITIES = ("NET_ADMIN", "SETGID", "SETUID")
+_GATE_CALLS = ("setgroups", "setresgid", "setresuid")
+
 
 @dataclass(frozen=True, slots=True)
 class Tmpfs:
@@ -77,10 +84,13 @@ class Plan:
     """All of one container. An engine enforces every field or raises UnenforceableError.
 
     image is a digest. env is the whole environment: nothing of the image's. seccomp is the profile's JSON, as Docker
-    and OCI tools read it. cpus is in processors, memory and sizes in bytes, and there is no swap. network is ``none``,
-    or ``build`` for the container that installs a package. Not fields, because no container of ours may do without:
-    no-new-privileges; private IPC, PID, UTS and cgroup namespaces; an init that reaps; core size 0; no log kept by the
-    engine; no label, volume, health check, stop signal, entry point, user or variable of the image.
+    and OCI tools read it. cpus is in processors, memory and sizes in bytes, and there is no swap. network is ``none``
+    (only loopback, and a resolver there), ``gate`` for the same in a gate, or ``build`` for the container that installs
+    a package. joins is the id of the gate whose network namespace and resolver it shares, "" for a namespace of its
+    own. Not fields, because no container of ours may do without: no-new-privileges; private IPC, PID, UTS and cgroup
+    namespaces; an init that reaps, but in a gate, where it would keep the capabilities that the gate puts down; core
+    size 0; no log kept by the engine; no label, volume, health check, stop signal, entry point, user or variable of the
+    image.
     """
 
     id: str
@@ -98,7 +108,8 @@ class Plan:
     open_files: int
     tmpfs: tuple[Tmpfs, ...]
     binds: tuple[Bind, ...] = ()
-    network: Literal["none", "build"] = "none"
+    network: Literal["none", "gate", "build"] = "none"
+    joins: str = ""
     capabilities: tuple[str, ...] = ()
     read_only: bool = True
     runtime: str = ""
@@ -119,11 +130,13 @@ def plan_for(
     image_command: tuple[str, ...],
     seccomp: str,
     owners: Mapping[str, tuple[int, int]],
+    gate: str = "",
 ) -> Plan:
     """The Plan of a server's sandbox.
 
     image_command is the package's own entry point, seccomp the filter as JSON, owners the uid and gid of each mount's
-    source. Raises ProfileError, and UnenforceableError or SecretError for what this version cannot do.
+    source, gate the id of the gate that it joins. Raises ProfileError, and UnenforceableError or SecretError for what
+    this version cannot do.
     """
     _refuse_what_is_not_there_yet(spec)
     binds = tuple(sorted((Bind(m.source, m.target, m.write) for m in spec.mounts), key=lambda bind: bind.target))
@@ -144,8 +157,46 @@ def plan_for(
         open_files=spec.limits.open_files,
         tmpfs=_tmpfs(spec, binds),
         binds=binds,
+        joins=gate,
         runtime=spec.sandbox.runtime,
     )
+
+
+def gate_plan(
+    *, gate_id: str, server: str, image_digest: str, seccomp: str, command: tuple[str, ...], socket: str = ""
+) -> Plan:
+    """The Plan of the gate that a server's sandbox joins.
+
+    socket is the runner's, to stand at GATE_SOCKET; "" for none. Docker gives capabilities to root alone, so the gate
+    begins as root and leaves it itself; seccomp, the servers' own filter, allows here in addition what that takes.
+    """
+    document = json.loads(seccomp)
+    document["syscalls"] = [*document.get("syscalls", ()), {"names": list(_GATE_CALLS), "action": "SCMP_ACT_ALLOW"}]
+    return Plan(
+        id=gate_id,
+        server=server,
+        image=image_digest,
+        command=command,
+        env={"PATH": PATH},
+        working_dir="/",
+        uid=0,
+        gid=0,
+        seccomp=json.dumps(document, separators=(",", ":")),
+        cpus=1.0,
+        memory=64 * 2**20,
+        pids=16,
+        open_files=1024,
+        tmpfs=(),
+        binds=(Bind(socket, GATE_SOCKET, write=False),) if socket else (),
+        network="gate",
+        capabilities=GATE_CAPABILITIES,
+    )
+
+
+def own_user(sandbox_id: str) -> tuple[int, int]:
+    """A uid and gid that no account of the machine has, and no other sandbox."""
+    own = FIRST_UID + int.from_bytes(sha256(sandbox_id.encode()).digest()[:8]) % UIDS
+    return own, own
 
 
 def _refuse_what_is_not_there_yet(spec: ServerSpec) -> None:
@@ -185,8 +236,7 @@ def _user(spec: ServerSpec, sandbox_id: str, owners: Mapping[str, tuple[int, int
         uid, gid = owners[mount.source]
         if uid:
             return uid, gid or uid
-    own = FIRST_UID + int.from_bytes(sha256(sandbox_id.encode()).digest()[:8]) % UIDS
-    return own, own
+    return own_user(sandbox_id)
 
 
 def _refuse_roots_folders(spec: ServerSpec, owners: Mapping[str, tuple[int, int]]) -> None:

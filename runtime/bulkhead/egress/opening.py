@@ -1,0 +1,150 @@
+"""Starts a gate, and takes what it offers: its sockets where it could hand them over, else its stdio."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import anyio
+
+from bulkhead.egress import gate
+from bulkhead.egress.caught import Catch
+from bulkhead.engines.hardening import GATE_SOCKET, gate_plan, own_user
+from bulkhead.errors import StartError
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Sequence
+
+    from anyio.abc import ByteReceiveStream
+
+    from bulkhead.egress.caught import Answer, Caught
+    from bulkhead.engines.base import Engine, Sandbox
+
+READY = 10.0  # seconds; it takes 40 ms
+MOST = 256  # connections at once: what the gate's memory is enough for when it has to carry them itself
+_LINE = 4096
+
+
+class Gate:
+    """A gate that is READY. mode is ``fds`` or ``mux``."""
+
+    def __init__(self, sandbox: Sandbox, mode: str, sockets: Sequence[socket.socket], first: bytes, most: int) -> None:
+        self.id = sandbox.id
+        self.mode = mode
+        self._sandbox = sandbox
+        self._sockets = sockets
+        self._first = first
+        self._most = most
+
+    async def serve(self, on_connection: Callable[[Caught], None], answer: Answer) -> str:
+        """Passes on what is caught until the gate has ended; the reason. By then all connections are aborted.
+
+        on_connection takes a connection over, and returns at once; it may be called as long as this runs.
+        """
+        async with anyio.create_task_group() as tasks:
+            catch = Catch(tasks, on_connection, answer, self._most)
+            try:
+                await self._carry(catch)
+            finally:
+                catch.close()
+                tasks.cancel_scope.cancel()
+        return await _last_words(self._sandbox.stderr)
+
+    async def close(self) -> None:
+        for sock in self._sockets:
+            sock.close()
+        await self._sandbox.stop(0)
+
+    async def _carry(self, catch: Catch) -> None:
+        if self.mode == "mux":
+            from bulkhead.egress.mux import carry  # noqa: PLC0415 - one of both is needed, and start-up time counts
+
+            await carry(self._sandbox.stdin, self._sandbox.stdout, self._first, catch)
+            return
+        from bulkhead.egress.fds import accepting  # noqa: PLC0415
+
+        with accepting(self._sockets, catch), suppress(anyio.EndOfStream, anyio.ClosedResourceError):
+            while True:
+                await self._sandbox.stdout.receive()
+
+
+async def open_gate(
+    engine: Engine,
+    *,
+    gate_id: str,
+    server: str,
+    image_digest: str,
+    seccomp: str,
+    ports: Sequence[int],
+    connections: int,
+    state: Path,
+    share: bool = True,
+) -> Gate:
+    """A gate for a server whose Plan joins gate_id. share False: never over a Unix socket, for the daemon is elsewhere.
+
+    Raises ValueError for ports and connections that no gate can have, StartError and EngineError, with nothing left.
+    """
+    uid, _ = own_user(gate_id)
+    with ExitStack() as closing:
+        listener, path = None, ""
+        if share and sys.platform == "linux":
+            from bulkhead.egress.fds import listening  # noqa: PLC0415
+
+            listener, path = closing.enter_context(listening(state))
+        plan = gate_plan(
+            gate_id=gate_id,
+            server=server,
+            image_digest=image_digest,
+            seccomp=seccomp,
+            command=command(uid, ports, connections, shared=bool(path)),
+            socket=path,
+        )
+        sandbox = await engine.start(plan)
+        try:
+            mode, first = await _ready(sandbox)
+            sockets: Sequence[socket.socket] = ()
+            if mode == "fds" and listener is not None:
+                from bulkhead.egress.fds import take  # noqa: PLC0415
+
+                sockets = take(listener, uid, ports)
+        except BaseException:
+            await sandbox.stop(0)
+            raise
+        return Gate(sandbox, mode, sockets, first, connections)
+
+
+def command(uid: int, ports: Sequence[int], connections: int, *, shared: bool) -> tuple[str, ...]:
+    """What the gate's container runs: this very version of gate.py, so both sides always speak the same frames."""
+    if gate.DNS in ports:
+        raise ValueError(f"port {gate.DNS} is the gate's own: it answers DNS there")
+    if not 0 < connections <= MOST:
+        raise ValueError(f"{connections} connections at once are more than the gate's memory is enough for")
+    source = Path(gate.__file__).read_text(encoding="utf-8")
+    arguments = (uid, connections, GATE_SOCKET if shared else "", *sorted(ports))
+    return ("python3", "-I", "-S", "-c", source, *map(str, arguments))
+
+
+async def _ready(sandbox: Sandbox) -> tuple[str, bytes]:
+    """The mode, and the bytes behind the line that names it."""
+    said = b""
+    with anyio.move_on_after(READY):
+        with suppress(anyio.EndOfStream):
+            while b"\n" not in said and len(said) < _LINE:
+                said += await sandbox.stdout.receive()
+        line, _, rest = said.partition(b"\n")
+        if line in (b"READY fds", b"READY mux"):
+            return line[6:].decode(), rest
+        raise StartError("the gate did not start", why=await _last_words(sandbox.stderr))
+    raise StartError("the gate did not start", why=f"it was not ready within {READY:.0f} s")
+
+
+async def _last_words(stderr: ByteReceiveStream) -> str:
+    """The last line that the gate said, once it has ended."""
+    said = b""
+    with suppress(anyio.EndOfStream, anyio.ClosedResourceError):
+        while True:
+            said = (said + await stderr.receive())[-_LINE:]
+    return (said.decode(errors="replace").strip().splitlines() or ["it ended without a word"])[-1]
