@@ -1,6 +1,7 @@
 """The texts of a profile that have a grammar: packages, images, hosts, targets, users. PURE.
 
 Each function returns its text, or raises ValueError with the reason; no reason repeats the text, which may be a secret.
+A host in another script is the exception: what it would be in the DNS is told, since that is what has to be written.
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\Z", re.ASCII)
 _LABEL = r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
 # The last label begins with a letter: 127.1, 2130706433 and 0x7f.1 are addresses to a resolver.
 HOST_NAME = re.compile(rf"(?:\*\.)?(?:{_LABEL}\.)*[a-z](?:[a-z0-9-]{{0,61}}[a-z0-9])?\Z", re.ASCII)
+# What can be nothing but an address: names have a letter in their last label, and no colon.
+_NETWORK = re.compile(r"(?:[0-9]+(?:\.[0-9]+){3}|[0-9a-f]*:[0-9a-f:.]*)(?:/[0-9]{1,3})?\Z", re.ASCII)
+# By version: the prefix of 10.0.0.0/8 and of fc00::/7.
+_BROADEST = {4: 8, 6: 7}
 # For pydantic, which searches: it needs its anchor at the beginning too.
 SECRET_NAME = re.compile(r"\A[A-Za-z_][A-Za-z0-9_.-]{0,127}\Z", re.ASCII)
 _SECRET_SOURCE = re.compile(r"(?:env|file|keyring|vault|exec):[^\0\n]+\Z")
@@ -53,22 +58,56 @@ def target(path: str) -> str:
 
 
 def host(name: str) -> str:
-    if len(name) > 253 or not (HOST_NAME.match(name) or _network(name)):
+    if not name.isascii():
+        raise ValueError(_in_ascii(name))
+    if _NETWORK.match(name):
+        return _network(name)
+    if len(name.removeprefix("*.")) > 253 or not HOST_NAME.match(name):
         raise ValueError(
             'host must be a name in lower case such as "api.github.com" or "*.example.org", or a CIDR; '
             "no scheme, port, path, user, final dot or bare '*'"
         )
+    if name.startswith("*.") and name.count(".") == 1:
+        raise ValueError('a "*." stands before a domain of two labels or more: no rule is for a whole top-level domain')
+    if any(label.startswith("xn--") and not _international(label) for label in name.split(".")):
+        raise ValueError("a label that begins with xn-- must be what a name in another script is in the DNS")
     return name
 
 
-def _network(text: str) -> bool:
+def _network(text: str) -> str:
+    """The network as it is written shortest: the same one is never there twice."""
     from ipaddress import ip_network  # noqa: PLC0415  # few profiles name an address, and starts are counted in ms
 
     try:
-        ip_network(text)
+        network = ip_network(text)
     except ValueError:
+        raise ValueError(
+            "this is no address and no CIDR: four decimal numbers, or IPv6, then '/' and the prefix's length, and "
+            "nothing but zeros behind the prefix"
+        ) from None
+    if network.prefixlen < _BROADEST[network.version]:
+        raise ValueError("the network is too large: there is no rule for all hosts")
+    return str(network.network_address if network.prefixlen == network.max_prefixlen else network)
+
+
+def _in_ascii(name: str) -> str:
+    """Not converted in silence: a letter that only looks like another would not be seen by who reads the profile."""
+    import idna  # noqa: PLC0415  # for names in another script alone
+
+    try:
+        written = idna.encode(name, uts46=True).decode()
+    except (idna.IDNAError, UnicodeError):
+        return "host must be a name in ASCII, in lower case; this one is none in another script either"
+    return f"host must be a name in ASCII, in lower case: write {written!r}, if that is what is meant"
+
+
+def _international(label: str) -> bool:
+    import idna  # noqa: PLC0415  # for names in another script alone
+
+    try:
+        return bool(idna.alabel(idna.ulabel(label)) == label.encode())
+    except (idna.IDNAError, UnicodeError):
         return False
-    return "%" not in text
 
 
 def secret_source(text: str) -> str:

@@ -18,10 +18,15 @@ if TYPE_CHECKING:
     from bulkhead.config.locate import At
     from bulkhead.config.problems import Where
 
+_ALLOW = re.compile(
+    r"(?:\[(?P<v6>[^\[\]]*:[^\[\]]*)\]|(?P<host>[^\[\]:]+)):(?P<ports>[0-9]{1,5}(?:,[0-9]{1,5})*)(?P<private>:private)?",
+    re.ASCII,
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Flags:
-    """--mount S:T[:rw], --allow HOST:PORT and --secret NAME=FROM, as they were typed."""
+    """--mount S:T[:rw], --allow HOST:PORT[,PORT][:private] and --secret NAME=FROM, as they were typed."""
 
     mounts: Sequence[str] = ()
     allow: Sequence[str] = ()
@@ -61,12 +66,15 @@ def _mount(text: str) -> dict[str, Any]:
 
 
 def _rule(text: str) -> dict[str, Any]:
-    host, _, port = text.rpartition(":")
-    if not host or not re.fullmatch(r"[0-9]{1,5}", port, re.ASCII):
+    match = _ALLOW.fullmatch(text)
+    if not match:
         raise UsageError(
-            f"--allow {text[:200]!r} is not understood", why="it is HOST:PORT", hint="--allow api.github.com:443"
+            f"--allow {text[:200]!r} is not understood",
+            why="it is HOST:PORT or HOST:PORT,PORT, with IPv6 in brackets, and :private to let it be a private address",
+            hint="such as --allow api.github.com:443, or --allow [fd00::5]:5432:private",
         )
-    return {"host": host, "ports": [int(port)]}
+    ports = [int(port) for port in match["ports"].split(",")]
+    return {"host": match["v6"] or match["host"], "ports": ports, "private": match["private"] is not None}
 
 
 def _secret(text: str) -> dict[str, Any]:

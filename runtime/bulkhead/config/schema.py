@@ -42,6 +42,9 @@ def _seconds(text: object) -> float:
 
 Size = Annotated[int, BeforeValidator(_size)]
 Seconds = Annotated[float, BeforeValidator(_seconds)]
+_DNS = 53
+# The gate has a listener for each, of both families, and hands all over in one message: the kernel's SCM_MAX_FD is 253.
+_PORTS = 100
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
@@ -119,12 +122,30 @@ class EgressRule(_Model):
     host: Annotated[str, AfterValidator(grammar.host)]
     ports: tuple[Port, ...] = Field(min_length=1, strict=False)
     private: bool = False
+    tls: bool | None = None
 
     @model_validator(mode="after")
-    def _private_is_said(self) -> EgressRule:
-        if not self.private and not ("." in self.host and grammar.HOST_NAME.match(self.host)):
+    def _can_be_kept(self) -> EgressRule:
+        address = not grammar.HOST_NAME.match(self.host)
+        if not self.private and (address or "." not in self.host):
             raise _refused("an address, or a name without a dot, needs private = true", "host")
+        if address and self.tls:
+            raise _refused("a hello of TLS names no address, so there is nothing to compare it with", "tls")
+        if address and (kind := _never(self.host)):
+            raise _refused(f"the address is {kind}: it is never dialled, with private = true neither", "host")
+        if _DNS in self.ports:
+            raise _refused("port 53 is that of the sandbox's own resolver: no name is looked up elsewhere", "ports")
         return self
+
+
+def _never(network: str) -> str:
+    """What kind of address no rule can open; "" for any other. A CIDR is judged by its first."""
+    from bulkhead.egress import addresses
+
+    first = network.partition("/")[0]
+    # 198.18.0.0/15 stands for names inside a sandbox; a name may lead there outside, where somebody uses it.
+    benchmark = addresses.vet(first, private=False) == "benchmark"
+    return "benchmark" if benchmark else addresses.vet(first, private=True)
 
 
 class SecretBinding(_Model):
@@ -180,6 +201,8 @@ def _named_once(secrets: tuple[SecretBinding, ...]) -> tuple[SecretBinding, ...]
 
 
 def _hosts_once(rules: tuple[EgressRule, ...]) -> tuple[EgressRule, ...]:
+    if len({port for rule in rules for port in rule.ports}) > _PORTS:
+        raise _refused(f"all rules together have more than {_PORTS} ports", len(rules) - 1, "ports")
     for index, rule in enumerate(rules):
         if rule.host in (other.host for other in rules[:index]):
             raise _refused("a rule for this host is there already; give it all ports", index, "host")
