@@ -1,0 +1,181 @@
+"""The runner's side of the gate: judges each caught connection, dials for it, and carries its bytes.
+
+Rules: nothing leaves before the connection was judged, not even the question for its name's address; a check that fails
+in any way is a refusal; the program sees a refusal as a reset at once; every connection is reported once, at its end,
+and every refused name once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+from bulkhead.egress import allowlist, dial
+from bulkhead.egress.bounds import DEFAULT, Bucket, Meter
+from bulkhead.egress.clienthello import Hellos
+from bulkhead.egress.connection import Connection
+from bulkhead.egress.http1 import Requests
+from bulkhead.egress.names import Names
+from bulkhead.egress.pump import PIECE, Pump
+from bulkhead.egress.resolver import Resolver, system
+from bulkhead.egress.visit import Visit
+from bulkhead.errors import BulkheadError, DeniedError, LimitError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from socket import socket
+
+    from bulkhead.egress.bounds import Bounds
+    from bulkhead.egress.caught import Caught
+    from bulkhead.egress.pump import Check
+    from bulkhead.egress.resolver import Lookup
+    from bulkhead.spec import EgressRule
+
+_HELLO = 2**14
+
+
+class EgressProxy:
+    """The decisions of one sandbox. ports: those on which the gate is to listen.
+
+    report is called with each connection and each refused name; it neither waits nor raises. lookup resolves outside,
+    in a thread. Raises UnenforceableError where a rule could not be kept.
+    """
+
+    def __init__(
+        self,
+        rules: tuple[EgressRule, ...],
+        *,
+        report: Callable[[Connection], None],
+        bounds: Bounds = DEFAULT,
+        lookup: Lookup = system,
+    ) -> None:
+        dial.require_own_known()
+        self._rules = rules
+        self._allowlist = allowlist.Allowlist(rules)
+        self.ports = self._allowlist.ports
+        self._report = report
+        self._bounds = bounds
+        self._names = Names(self._allowlist, bounds, self._report_name)
+        self._resolver = Resolver(lookup)
+        self._new = Bucket(bounds.rate, bounds.connections)
+        self._meters = Meter(bounds.sent), Meter(bounds.received)
+        self._buffer = memoryview(bytearray(PIECE))
+        self._visits: set[Visit] = set()
+        self._closed = False
+
+    def answer(self, query: bytes, *, tcp: bool = False) -> bytes | None:  # noqa: ARG002 - no answer is too long for UDP
+        """The answer to one DNS message; None: none is sent."""
+        return self._names.answer(query)
+
+    def live(self) -> list[Connection]:
+        """The connections that have not ended."""
+        return [visit.told(0) for visit in self._visits]
+
+    def close(self) -> None:
+        """Ends all connections, and refuses what still comes: each handle() returns soon."""
+        self._closed = True
+        for visit in self._visits:
+            if not visit.scope.expired():
+                visit.scope.reschedule(0)
+
+    async def handle(self, caught: Caught) -> None:
+        """Serves one connection until it has ended, and ends it. Raises nothing but its own cancellation."""
+        scope = asyncio.timeout(0 if self._closed else None)
+        visit = Visit(caught, scope)
+        self._visits.add(visit)
+        try:
+            async with scope:
+                await self._serve(visit)
+        except BulkheadError as error:
+            visit.note(error)
+        except TimeoutError:
+            visit.reason = "closed"
+        except asyncio.CancelledError:
+            visit.reason = "closed"
+            raise
+        except Exception as error:  # nothing that a program sends may end its runner
+            visit.reason, visit.detail = "internal", repr(error)
+        finally:
+            self._visits.discard(visit)
+            visit.end()
+            self._report(visit.told(time.time_ns()))
+
+    async def _serve(self, visit: Visit) -> None:
+        self._admit()
+        self._find_rule(visit)
+        check = _check(visit)
+        first = b"" if check is None else await self._heard(visit.caught, check)
+        visit.decision = "allow"
+        visit.outside = await self._dialled(visit)
+        visit.dialled, visit.opened_ns = visit.outside.getpeername()[0], time.time_ns()
+        visit.pump = Pump(visit.caught, visit.outside, self._meters, self._buffer, self._bounds.idle)
+        visit.pump.start(check, first)
+        visit.clean = not await visit.pump.over
+
+    def _admit(self) -> None:
+        if len(self._visits) > self._bounds.connections:
+            raise LimitError(f"{self._bounds.connections} connections are open", reason="connections")
+        if not self._new.take():
+            raise LimitError(f"more than {self._bounds.rate:g} connections a second", reason="rate")
+        for meter in self._meters:
+            meter.take(0)
+
+    def _find_rule(self, visit: Visit) -> None:
+        visit.name = self._names.name_of(visit.address)
+        if visit.name:
+            visit.rule = self._allowlist.rule_for(visit.name, visit.caught.port)
+        else:
+            visit.rule = self._allowlist.rule_for_address(visit.address, visit.caught.port)
+        if visit.rule is None:
+            # Told with the refusal, because a profile has one rule a host: the port goes there.
+            visit.rule = next((rule for rule in self._rules if visit.name == rule.host), None)
+            raise DeniedError("no rule allows it", reason="port" if visit.name else "address")
+
+    async def _heard(self, caught: Caught, check: Check) -> bytes:
+        """The program's first bytes that may go out, once it has said whom it speaks to."""
+        loop, first = asyncio.get_running_loop(), b""
+        try:
+            async with asyncio.timeout(self._bounds.hello):
+                while not first:
+                    data = await loop.sock_recv(caught.sock, _HELLO)
+                    if not data:
+                        raise DeniedError("it ended before it had said whom it speaks to", reason="silent")
+                    first = check.feed(data)
+        except OSError as error:
+            raise DeniedError(f"it did not say whom it speaks to: {error!r}", reason="silent") from error
+        return first
+
+    async def _dialled(self, visit: Visit) -> socket:
+        rule, seconds = visit.rule, self._bounds.connect
+        found = dial.vetted(await self._resolved(visit), private=rule is not None and rule.private)
+        try:
+            return await dial.dial(found, visit.caught.port, seconds)
+        except TimeoutError as error:
+            raise BulkheadError(f"no answer within {seconds:g} s", reason="connect") from error
+        except OSError as error:
+            raise BulkheadError(str(error), reason="unreachable") from error
+
+    async def _resolved(self, visit: Visit) -> list[str]:
+        if not visit.name:
+            return [visit.address]
+        try:
+            async with asyncio.timeout(self._bounds.connect):
+                return await self._resolver.addresses(visit.name)
+        except (OSError, ValueError) as error:
+            raise BulkheadError(f"{visit.name} was not resolved: {error!r}", reason="unresolved") from error
+
+    def _report_name(self, name: str, reason: str) -> None:
+        now = time.time_ns()
+        self._report(Connection(name=name, address="", port=0, begun_ns=now, ended_ns=now, reason=reason))
+
+
+def _check(visit: Visit) -> Check | None:
+    """What the program's bytes must pass; None where no name stands in them."""
+    match allowlist.protocol(visit.rule, visit.caught.port) if visit.rule else "raw":
+        case "tls":
+            return Hellos(visit.name)
+        case "http":
+            return Requests(visit.name, visit.caught.port)
+        case "raw":
+            return None
