@@ -46,7 +46,7 @@ def containers_of(daemon: docker.DockerClient, profile_name: str) -> list[str]:
     return [item["Id"] for item in daemon.api.containers(all=True, filters={"name": f"bulkhead-{profile_name}-"})]
 
 
-def until(happened: Callable[[], bool], within: float) -> float:
+def until(happened: Callable[[], object], within: float) -> float:
     """The seconds until it happened; fails after within seconds."""
     begun = time.monotonic()
     while not happened():

@@ -70,7 +70,7 @@ def _server(path: Path, folder: Path) -> Server:
 
 
 async def _plan(spec: ServerSpec) -> Plan:
-    engine = await open_engine(load_settings().engine, state=state_dir())
+    engine = open_engine(load_settings().engine, state=state_dir())
     try:
         profile = seccomp_profile(spec.sandbox.seccomp)
         launch = await prepare(spec, engine, seccomp_profile=profile, state=state_dir(), say=print)

@@ -153,7 +153,7 @@ from bulkhead.cli import main
 from bulkhead.engines import registry
 from tests.cli.test_doctor import Weakened
 
-async def weakened(_, *, state, runner):
+def weakened(_, *, state, runner):
     return Weakened(state, read_only=False)
 
 registry.open_engine = weakened

@@ -12,7 +12,7 @@ import anyio
 import docker
 import pytest
 
-from bulkhead.engines import docker_images
+from bulkhead.engines import docker_layers
 from bulkhead.engines.base import Exit
 from bulkhead.engines.docker import DockerEngine
 from bulkhead.engines.docker_usage import Meter
@@ -226,7 +226,7 @@ def test_usage_of_a_daemon_elsewhere(run: Run) -> None:
         async with started(engine, plan("echo")) as sandbox:
             await sandbox.stdin.send(b"x")
             await sandbox.stdout.receive()  # until the program runs, threads of the runtime are counted too
-            meter = Meter(engine._api, f"bulkhead-{sandbox.id}", 0, ())
+            meter = Meter(engine._client, f"bulkhead-{sandbox.id}", 0, ())
             usage = await meter.read()
             assert usage.cpu_seconds > 0
             assert usage.memory_bytes > 0
@@ -373,7 +373,7 @@ def test_a_build_is_flat_where_layers_cannot_be_shared(
     def refuse(*_: object, **__: object) -> str:
         raise EngineError("the container engine did not take the image")
 
-    monkeypatch.setattr(docker_images, "commit_layers", refuse)
+    monkeypatch.setattr(docker_layers, "commit_layers", refuse)
 
     async def test(engine: DockerEngine, plan: MakePlan) -> None:
         built = await _build(engine, plan)

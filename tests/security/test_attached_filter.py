@@ -36,7 +36,7 @@ def held(tmp_path_factory: pytest.TempPathFactory, daemon: docker.DockerClient) 
 
 
 async def _held(folder: Path, state: Path, daemon: docker.DockerClient) -> bpf.Program:
-    engine = await open_engine(state=state)
+    engine = open_engine(state=state)
     try:
         image = await probing.empty_image(engine)
         sandbox = await engine.start(probing.plan(folder, image, "/probes/probe", "--wait"))

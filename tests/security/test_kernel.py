@@ -82,7 +82,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> probing.Findings:
 
 
 async def _probed(folder: Path, state: Path) -> probing.Findings:
-    engine = await open_engine(state=state)
+    engine = open_engine(state=state)
     try:
         image = await probing.empty_image(engine)
         found = await probing.findings(await engine.start(probing.plan(folder, image, "/probes/probe")))

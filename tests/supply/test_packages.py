@@ -20,6 +20,7 @@ from tests.supply.conftest import Builder
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from bulkhead.engines.base import Engine, ImageInfo
     from bulkhead.supply.images import BuiltImage
     from tests.supply.conftest import Inside, Watched
 
@@ -111,7 +112,11 @@ def test_a_file_that_is_not_the_locked_one_is_refused(
         builder.package(package)
     assert caught.value.reason == "lock"
     assert {NPM: "EINTEGRITY", PYPI: "DO NOT MATCH THE HASHES"}[package] in caught.value.why
-    assert builder.run(lambda engine: find(Server(package=package), engine, state=builder.state)) is None
+
+    async def found(engine: Engine) -> ImageInfo | None:
+        return find(Server(package=package), engine, state=builder.state)
+
+    assert builder.run(found) is None
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,9 @@ import anyio
 
 from bulkhead.cli import say
 from bulkhead.cli.client import connected
+from bulkhead.cli.early import early
 from bulkhead.cli.serve import runner, serve
-from bulkhead.cli.target import add_target, spec_for
+from bulkhead.cli.target import add_target, known_spec, resolved_spec
 from bulkhead.errors import ToolError, UsageError
 from bulkhead.policy.tools import refusal
 from bulkhead.serverlog import printable
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bulkhead.cli.client import Client
+    from bulkhead.cli.early import Early
     from bulkhead.engines.base import Engine
     from bulkhead.engines.runners import Runner
     from bulkhead.spec import ServerSpec
@@ -46,24 +48,24 @@ def add_parser(commands: Any) -> None:
 
 
 def _command(work: Any, args: argparse.Namespace) -> int:
-    with runner() as held:
-        anyio.run(_session, work, args, held)
-    return 0
-
-
-async def _session(work: Any, args: argparse.Namespace, held: Runner) -> None:
     if hasattr(args, "tool") and (args.profile or args.command):
         # No NAME stands there, so what argparse took for it is the first of the other two.
         args.name, args.tool, args.arguments = None, args.name, args.tool or "{}"
+    with runner() as held, early(held, partial(known_spec, args, say)) as first:
+        anyio.run(_session, work, args, held, first)
+    return 0
+
+
+async def _session(work: Any, args: argparse.Namespace, held: Runner, first: Early) -> None:
     found: list[ServerSpec] = []
 
-    async def find(engine: Engine, say: Callable[[str], None]) -> ServerSpec:
-        found.append(await spec_for(args, engine, say))
+    async def resolve(engine: Engine, say: Callable[[str], None]) -> ServerSpec:
+        found.append(await resolved_spec(args, engine, say))
         return found[0]
 
-    async with connected(lambda *host: serve(held, find, host, say=say)) as client:
+    async with connected(lambda *host: serve(held, first, resolve, host, say=say)) as client:
         await client.open()
-        await work(args, client, found[0])
+        await work(args, client, first.spec or found[0])
 
 
 async def _call(args: argparse.Namespace, client: Client, spec: ServerSpec) -> None:

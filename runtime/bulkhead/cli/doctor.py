@@ -97,7 +97,7 @@ async def _examined(held: Runner) -> Report:
     from bulkhead.config import load_settings, state_dir
     from bulkhead.engines.registry import open_engine
 
-    engine = await open_engine(load_settings().engine, state=state_dir(), runner=held.id)
+    engine = open_engine(load_settings().engine, state=state_dir(), runner=held.id)
     try:
         return await examine(engine)
     finally:

@@ -93,7 +93,7 @@ def _command(work: Callable[[argparse.Namespace, Engine], Awaitable[int]]) -> Ca
             from bulkhead.config import load_settings, state_dir
             from bulkhead.engines.registry import open_engine
 
-            engine = await open_engine(load_settings().engine, state=state_dir())
+            engine = open_engine(load_settings().engine, state=state_dir())
             try:
                 await engine.reap()
                 return await work(args, engine)
@@ -138,8 +138,8 @@ async def _remove_outdated(engine: Engine, server: Server) -> None:
     from bulkhead.supply.images import BASE, find, find_base
     from bulkhead.supply.names import parse
 
-    found = await find(server, engine, state=state_dir()) if server.package else None
-    base = await find_base(engine, parse(server.package).recipe) if found else None
+    found = find(server, engine, state=state_dir()) if server.package else None
+    base = find_base(engine, parse(server.package).recipe) if found else None
     if found and base and found.labels.get(BASE) != base.digest:
         await engine.images.remove(found.digest)
 

@@ -119,8 +119,8 @@ def _as_written(table: Any) -> dict[str, Any]:
 def _table(values: Mapping[str, Any], defaults: object | None) -> Iterator[str]:
     """defaults: what the table is where nothing is written; None for a table that is all written."""
     for key, value in values.items():
-        if key in ("package", "image") and not value:
-            continue
+        if value is None or (key in ("package", "image") and not value):
+            continue  # what is not written has a meaning of its own
         line = f"{key} = {_value(key, value)}"
         yield line if defaults is None or value != getattr(defaults, key) else f"{line:<40} # default"
 

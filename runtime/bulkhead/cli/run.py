@@ -6,15 +6,17 @@ import signal
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import anyio
-
 from bulkhead.cli import say, tell
+from bulkhead.cli.early import early
 from bulkhead.cli.serve import runner, serve
-from bulkhead.cli.target import add_target, spec_for
+from bulkhead.cli.target import add_target, known_spec, resolved_spec
 
 if TYPE_CHECKING:
     import argparse
 
+    import anyio
+
+    from bulkhead.cli.early import Early
     from bulkhead.engines.runners import Runner
 
 _EXAMPLES = """examples, as a host's configuration would start them:
@@ -35,18 +37,22 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Until the host closes stdin. 0; or why the server never answered."""
-    with runner() as held:
-        return anyio.run(_run, args, held)
+    with runner() as held, early(held, partial(known_spec, args, say)) as first:
+        import anyio
+
+        return anyio.run(_run, args, held, first)
 
 
-async def _run(args: argparse.Namespace, held: Runner) -> int:
+async def _run(args: argparse.Namespace, held: Runner, first: Early) -> int:
+    import anyio
+
     from bulkhead.stdio import open_stdin, open_stdout
 
     stop = anyio.Event()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_on_signal, stop)
         host = (await open_stdin(), await open_stdout())
-        failure = await serve(held, partial(spec_for, args), host, say=say, stop=stop)
+        failure = await serve(held, first, partial(resolved_spec, args), host, say=say, stop=stop)
         tasks.cancel_scope.cancel()
     if failure is not None:
         tell(failure)
@@ -55,6 +61,8 @@ async def _run(args: argparse.Namespace, held: Runner) -> int:
 
 
 async def _on_signal(stop: anyio.Event) -> None:
+    import anyio
+
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async for _ in signals:
             stop.set()

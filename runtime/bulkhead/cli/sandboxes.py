@@ -39,7 +39,7 @@ def _command(work: Callable[[argparse.Namespace, Engine], Awaitable[int]]) -> Ca
             from bulkhead.config import load_settings, state_dir
             from bulkhead.engines.registry import open_engine
 
-            engine = await open_engine(load_settings().engine, state=state_dir())
+            engine = open_engine(load_settings().engine, state=state_dir())
             try:
                 return await work(args, engine)
             finally:

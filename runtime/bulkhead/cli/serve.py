@@ -15,15 +15,17 @@ if TYPE_CHECKING:
     import anyio
     from anyio.abc import ByteReceiveStream, ByteSendStream
 
+    from bulkhead.cli.early import Early
     from bulkhead.config.settings import Settings
-    from bulkhead.engines.base import Engine
+    from bulkhead.engines.base import Engine, Sandbox
     from bulkhead.engines.runners import Runner
     from bulkhead.launch import Launch
     from bulkhead.relay import Status
     from bulkhead.spec import ServerSpec
     from bulkhead.telemetry import Telemetry
 
-    FindSpec = Callable[[Engine, Callable[[str], None]], Awaitable[ServerSpec]]
+    Say = Callable[[str], None]
+    Resolve = Callable[[Engine, Say], Awaitable[ServerSpec]]
 
 
 @contextmanager
@@ -43,32 +45,40 @@ def runner() -> Iterator[Runner]:
 
 async def serve(
     runner: Runner,
-    find_spec: FindSpec,
+    first: Early,
+    resolve: Resolve,
     host: tuple[ByteReceiveStream, ByteSendStream],
     *,
-    say: Callable[[str], None],
+    say: Say,
     stop: anyio.Event | None = None,
 ) -> BulkheadError | None:
-    """One session, until the host closes its side or stop is set. Returns why the server never answered."""
+    """One session, until the host closes its side or stop is set. Returns why the server never answered.
+
+    resolve gives the spec where first has none.
+    """
     import anyio
 
-    from bulkhead.config import load_settings, state_dir
-    from bulkhead.engines.registry import open_engine
+    from bulkhead.config import state_dir
     from bulkhead.relay import Relay, refuse
     from bulkhead.serverlog import ServerLog
     from bulkhead.sessions import path_of
 
     try:
-        settings, state = load_settings(), state_dir()
-        engine = await open_engine(settings.engine, state=state, runner=runner.id)
+        if first.error is not None:
+            raise first.error
+        engine, state = first.engine, state_dir()
         try:
-            launch = await _prepared(engine, find_spec, state, say)
-            recorder = _recorder(launch, settings, state)
+            launch = first.launch or await _prepared(first, resolve, state, say)
+
+            async def start() -> Sandbox:
+                return await first.sandbox() or await launch.start()
+
+            recorder = _recorder(launch, first.settings, state)
             status_file = path_of(state, runner.id)
             relay = Relay(
                 launch.spec,
                 host,
-                launch.start,
+                start,
                 recorder=recorder,
                 log=ServerLog(state / "logs" / f"{launch.spec.name}.log"),
                 say=say,
@@ -91,17 +101,15 @@ async def serve(
         return error
 
 
-async def _prepared(engine: Engine, find_spec: FindSpec, state: Path, say: Callable[[str], None]) -> Launch:
-    from bulkhead.config import writable
-    from bulkhead.engines.registry import refuse_missing
+async def _prepared(first: Early, resolve: Resolve, state: Path, say: Say) -> Launch:
+    from bulkhead.cli.early import allow
     from bulkhead.launch import prepare
     from bulkhead.resources import seccomp_profile
 
-    spec = await find_spec(engine, say)
-    refuse_missing(spec.sandbox.engine)
-    writable.remember(spec)
+    spec = first.spec or await resolve(first.engine, say)
+    allow(spec)
     profile = seccomp_profile(spec.sandbox.seccomp)
-    return await prepare(spec, engine, seccomp_profile=profile, state=state, say=say)
+    return await prepare(spec, first.engine, seccomp_profile=profile, state=state, say=say)
 
 
 async def _reap(engine: Engine) -> None:

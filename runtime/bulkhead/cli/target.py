@@ -25,31 +25,45 @@ def add_target(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--secret", action="append", default=[], metavar="NAME=FROM", help="adds [[secrets]]")
 
 
-async def spec_for(args: argparse.Namespace, engine: Engine, say: Callable[[str], None]) -> ServerSpec:
-    """The ServerSpec. Raises UsageError, ProfileError; StartError if a package's newest version cannot be found."""
-    from bulkhead.config import Flags, find_profile, load_profile
+def known_spec(args: argparse.Namespace, say: Callable[[str], None]) -> ServerSpec | None:
+    """The ServerSpec; None for a package whose newest version has to be asked for. Raises UsageError, ProfileError."""
+    from bulkhead.config import find_profile, load_profile, state_dir
 
     given = [word for word in (args.name, args.profile, args.command) if word]
     if len(given) != 1:
         what = "which server?" if not given else "more than one server is named"
         raise UsageError(what, hint="give one of: NAME, --profile FILE, or -- npx -y PACKAGE ARGS")
-    flags = Flags(args.mount, args.allow, args.secret)
-    if args.command:
-        return await _from_command(args.command, flags, engine, say)
-    return load_profile(args.profile or find_profile(args.name, Path.cwd()), flags=flags)
-
-
-async def _from_command(argv: list[str], flags: Flags, engine: Engine, say: Callable[[str], None]) -> ServerSpec:
-    from bulkhead import config
+    if not args.command:
+        return load_profile(args.profile or find_profile(args.name, Path.cwd()), flags=_flags(args))
     from bulkhead.config import launchers
-    from bulkhead.supply.images import resolve_newest
+    from bulkhead.supply.pins import pinned
 
-    command = launchers.parse_command(argv)
-    newest = ""
-    if not command.version:
-        newest = await resolve_newest(command.package, engine, state=config.state_dir(), say=say)
-        say(f"{command.package}: version {newest}, and so from now on")
-    spec = config.spec_from_command(argv, resolve=lambda _: newest, flags=flags)
+    command = launchers.parse_command(args.command)
+    newest = "" if command.version else pinned(command.package, state=state_dir())
+    return _from_command(args, newest, say) if command.version or newest else None
+
+
+async def resolved_spec(args: argparse.Namespace, engine: Engine, say: Callable[[str], None]) -> ServerSpec:
+    """Where known_spec() has none. Raises StartError if the newest version cannot be found."""
+    from bulkhead.config import launchers, state_dir
+    from bulkhead.supply.pins import resolve_newest
+
+    package = launchers.parse_command(args.command).package
+    return _from_command(args, await resolve_newest(package, engine, state=state_dir(), say=say), say)
+
+
+def _from_command(args: argparse.Namespace, newest: str, say: Callable[[str], None]) -> ServerSpec:
+    from bulkhead import config
+
+    spec = config.spec_from_command(args.command, resolve=lambda _: newest, flags=_flags(args))
+    if newest:
+        say(f"{spec.server.package.rpartition('@')[0]}: version {newest}, and so from now on")
     for path in config.unmounted_paths(spec):
         say(f"{path} is not visible to the server; --mount {path}:{path} would show it")
     return spec
+
+
+def _flags(args: argparse.Namespace) -> Flags:
+    from bulkhead.config import Flags
+
+    return Flags(args.mount, args.allow, args.secret)

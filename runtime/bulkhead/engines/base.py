@@ -7,7 +7,7 @@ UnenforceableError before anything runs; it never warns and goes on. contract.py
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from bulkhead.errors import UnenforceableError
 
@@ -120,7 +120,8 @@ class Sandbox(Protocol):
 class ImageStore(Protocol):
     """The engine's images. A reference is a name of ours or a digest."""
 
-    async def find(self, reference: str) -> ImageInfo | None: ...
+    def find(self, reference: str) -> ImageInfo | None:
+        """One question, which blocks for about a millisecond; from any thread."""
 
     async def pull(self, reference: str) -> ImageInfo:
         """From a registry, by digest only."""
@@ -149,7 +150,16 @@ class Engine(Protocol):
         """What it can enforce here, and what it cannot. Raises EngineError when it does not answer."""
 
     async def start(self, plan: Plan) -> Sandbox:
-        """A running sandbox with its stdio attached; on any failure nothing is left behind."""
+        """A running sandbox with its stdio attached; on any failure nothing is left behind. begin() and adopt()."""
+
+    def begin(self, plan: Plan) -> Any:
+        """The part of start() that blocks: from any thread, and before there is an event loop. To be adopted."""
+
+    def adopt(self, plan: Plan, begun: Any) -> Sandbox:
+        """The sandbox that begin() started, in the event loop that will use it."""
+
+    def discard(self, begun: Any) -> None:
+        """Ends what begin() started and nobody adopted. Blocks."""
 
     async def remove(self, sandbox_id: str) -> None:
         """Kills and removes one of ours; no error if it is gone already."""

@@ -254,17 +254,17 @@ async def unknown_runtime_is_refused(subject: Subject) -> None:
 
 async def images_are_kept(subject: Subject) -> None:
     images = subject.engine.images
-    base = await images.find(subject.plan("echo").image)
+    base = images.find(subject.plan("echo").image)
     assert base is not None
     labels = {"bulkhead.test": 'a "quoted" $word \\ and more'}
     loaded = await images.load("bulkhead/contract-copy", images.export(base.digest), labels)
     assert loaded.labels == labels | {"bulkhead.image": "bulkhead/contract-copy"}
-    assert await images.find("bulkhead/contract-copy") == await images.find(loaded.digest) == loaded
+    assert images.find("bulkhead/contract-copy") == images.find(loaded.digest) == loaded
     assert loaded in await images.list()
     sandbox = await subject.engine.start(subject.plan("exit", "4", image=loaded.digest))
     assert await _soon(sandbox.wait()) == Exit("exited", 4)
     await images.remove("bulkhead/contract-copy")
-    assert await images.find("bulkhead/contract-copy") is None
+    assert images.find("bulkhead/contract-copy") is None
     await images.remove("bulkhead/contract-copy")
 
 

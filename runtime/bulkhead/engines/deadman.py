@@ -12,15 +12,14 @@ import signal
 import time
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bulkhead.engines.docker_api import Api, remove_container
 from bulkhead.engines.runners import RUNNER, STATE, endpoint_of, state_id
 from bulkhead.errors import EngineError
 
 if TYPE_CHECKING:
+    from bulkhead.engines.docker_client import Client
     from bulkhead.engines.runners import Runner
 
 # Seconds to look for containers: one that the daemon was asked for just before may appear late, and the daemon may be
@@ -88,20 +87,22 @@ def _leave(pipe: int) -> None:
 
 def _clean(endpoint: str, labels: dict[str, str]) -> None:
     """Until LOOK seconds have passed and a look finds nothing, whatever the daemon answers meanwhile."""
-    api = Api(endpoint)
+    from bulkhead.engines.docker_client import Client  # noqa: PLC0415 - a watcher that is never needed stays small
+
+    client = Client(endpoint)
     filters = {"label": [f"{name}={value}" for name, value in labels.items()]}
     begun, left = time.monotonic(), True
     while time.monotonic() < begun + (GIVE_UP if left else LOOK):
         left = True
         with suppress(EngineError):
-            left = _remove_all(api, filters)
+            left = _remove_all(client, filters)
         time.sleep(PAUSE)
 
 
-def _remove_all(api: Api, filters: dict[str, list[str]]) -> bool:
+def _remove_all(client: Client, filters: dict[str, list[str]]) -> bool:
     """Whether there was any."""
-    found = api.blocking(lambda client: client.containers(all=True, filters=filters))
+    found = client.request("GET", "/containers/json", all=True, filters=filters)
     for container in found:
         with suppress(EngineError):  # one that is being removed already must not keep the next one alive
-            api.blocking(partial(remove_container, container=container["Id"]))
+            client.request("DELETE", f"/containers/{container['Id']}", force=True, v=True)
     return bool(found)

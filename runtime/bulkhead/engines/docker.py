@@ -1,33 +1,35 @@
 """Sandboxes as containers of a Docker daemon.
 
-docker_plan.py says what a container is, docker_sandbox.py leads it from start to removal, docker_stream.py carries its
-stdio, docker_usage.py reads what it uses, docker_api.py calls the daemon. Containers are known by their labels: STATE
-is the id of the state folder, RUNNER that of the process that started them. What has another STATE is never touched.
+docker_plan.py says what a container is, docker_start.py starts it, docker_sandbox.py leads it to its removal,
+docker_stream.py carries its stdio, docker_usage.py reads what it uses, docker_client.py calls the daemon. Containers
+are known by their labels: STATE is the id of the state folder, RUNNER that of the process that started them. What has
+another STATE is never touched. Nothing that needs an event loop is imported before there is one: see begin().
 """
 
 from __future__ import annotations
 
 from contextlib import suppress
-from functools import partial
-from typing import TYPE_CHECKING, Any
-
-import anyio
-import anyio.lowlevel
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from bulkhead.engines.base import SandboxInfo, refuse_plan
-from bulkhead.engines.docker_api import Api, remove_container
+from bulkhead.engines.docker_api import Api
+from bulkhead.engines.docker_client import Client
 from bulkhead.engines.docker_images import DockerImages
 from bulkhead.engines.docker_info import engine_info
-from bulkhead.engines.docker_sandbox import DockerSandbox, start_container
+from bulkhead.engines.docker_start import REMOVED, discard, start_container
 from bulkhead.engines.runners import RUNNER, SANDBOX, SERVER, STATE, forget, hold, is_dead, known, note, state_id
 from bulkhead.errors import ConflictError, GoneError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from bulkhead.engines.base import EngineInfo, ImageStore, Sandbox
+    from bulkhead.engines.docker_sandbox import DockerSandbox
+    from bulkhead.engines.docker_start import Started
     from bulkhead.engines.hardening import Plan
 
+T = TypeVar("T")
 Rows = list[dict[str, Any]]
 Ids = list[str]  # within the class, list is a method
 
@@ -39,7 +41,8 @@ class DockerEngine:
     """
 
     def __init__(self, endpoint: str, *, state: Path, runner: str = "") -> None:
-        self._api = Api(endpoint)
+        self._client = Client(endpoint)
+        self._api = Api(self._client)
         self._state = state
         self._own_runner = None if runner else hold(state)
         self._runner = self._own_runner.id if self._own_runner else runner
@@ -47,24 +50,35 @@ class DockerEngine:
         self._labels = {STATE: state_id(state), RUNNER: self._runner}
         self._info: EngineInfo | None = None
         self._open: set[DockerSandbox] = set()
-        self.images: ImageStore = DockerImages(self._api, self._labels)
+        self.images: ImageStore = DockerImages(self._client, self._api, self._labels)
 
     async def probe(self) -> EngineInfo:
-        self._info = await self._api.call(lambda client: engine_info(client.info(), self._api.endpoint))
-        return self._info
+        return await self._thread(self._probe)
 
     async def start(self, plan: Plan) -> Sandbox:
-        refuse_plan(plan, self._info or await self.probe())
-        labels = self._labels | {SERVER: plan.server, SANDBOX: plan.id}
-        started = await self._api.call(partial(start_container, plan=plan, labels=labels))
-        sandbox = DockerSandbox(self._api, plan, started)
-        self._open = {other for other in self._open if not other.gone} | {sandbox}
+        from anyio.lowlevel import checkpoint_if_cancelled  # noqa: PLC0415 - see the module's rule
+
+        sandbox = self.adopt(plan, await self._thread(self.begin, plan))
         try:
-            await anyio.lowlevel.checkpoint_if_cancelled()
+            await checkpoint_if_cancelled()
         except BaseException:
             await sandbox.stop(0)
             raise
         return sandbox
+
+    def begin(self, plan: Plan) -> Started:
+        refuse_plan(plan, self._info or self._probe())
+        return start_container(self._client, plan, self._labels | {SERVER: plan.server, SANDBOX: plan.id})
+
+    def adopt(self, plan: Plan, begun: Started) -> Sandbox:
+        from bulkhead.engines.docker_sandbox import DockerSandbox  # noqa: PLC0415 - see the module's rule
+
+        sandbox = DockerSandbox(self._client, plan, begun)
+        self._open = {other for other in self._open if not other.gone} | {sandbox}
+        return sandbox
+
+    def discard(self, begun: Started) -> None:
+        discard(self._client, begun)
 
     async def list(self) -> list[SandboxInfo]:
         return [_sandbox_info(container) for container in await self._containers()]
@@ -84,7 +98,9 @@ class DockerEngine:
 
     async def close(self) -> None:
         """Ends what this engine started and nobody stopped, and lets the daemon go."""
-        with anyio.CancelScope(shield=True):
+        from anyio import CancelScope  # noqa: PLC0415 - see the module's rule
+
+        with CancelScope(shield=True):
             for sandbox in self._open:
                 if not sandbox.gone:
                     await sandbox.stop(0)
@@ -95,12 +111,23 @@ class DockerEngine:
 
     async def _containers(self, *labels: str) -> Rows:
         filters = {"label": [f"{STATE}={self._labels[STATE]}", *labels]}
-        return await self._api.call(lambda client: client.containers(all=True, filters=filters))
+        rows: Rows = await self._client.call("GET", "/containers/json", all=True, filters=filters)
+        return rows
 
     async def _remove(self, containers: Rows) -> None:
         for container in containers:
             with suppress(GoneError, ConflictError):
-                await self._api.call(partial(remove_container, container=container["Id"]))
+                await self._client.call("DELETE", f"/containers/{container['Id']}", **REMOVED)
+
+    def _probe(self) -> EngineInfo:
+        self._info = engine_info(self._client.request("GET", "/info"), self._client.endpoint)
+        return self._info
+
+    async def _thread(self, function: Callable[..., T], *args: Any) -> T:
+        """To its end, even if the caller is cancelled meanwhile."""
+        from anyio import to_thread  # noqa: PLC0415 - see the module's rule
+
+        return await to_thread.run_sync(function, *args)
 
 
 def _label(container: dict[str, Any], name: str) -> str:

@@ -1,26 +1,19 @@
-"""One container's life: created, attached, waited for, started, ended, and removed. Rules:
-
-- attached, and waited for, before it is started: no byte and no exit can be missed.
-- removed by us, not by AutoRemove: the cause of the end is read from the ended container.
-- on any failure of start_container() nothing is left behind.
-"""
+"""One container's life from its start (docker_start.py) to its end, whose cause is read before it is removed."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
 from contextlib import suppress
-from functools import partial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from bulkhead.engines.base import Exit
-from bulkhead.engines.docker_api import remove_container
-from bulkhead.engines.docker_plan import container_config, refuse_image
+from bulkhead.engines.docker_start import REMOVED
 from bulkhead.engines.docker_stream import Attachment
 from bulkhead.engines.docker_usage import Meter
-from bulkhead.errors import EngineError, UnenforceableError
+from bulkhead.errors import EngineError
 
 if TYPE_CHECKING:
     import socket
@@ -29,36 +22,27 @@ if TYPE_CHECKING:
     from anyio.abc import ByteReceiveStream, ByteSendStream
 
     from bulkhead.engines.base import Usage
-    from bulkhead.engines.docker_api import Api
+    from bulkhead.engines.docker_client import Client
+    from bulkhead.engines.docker_start import Started
     from bulkhead.engines.hardening import Plan
 
 KILLED = 5.0  # seconds that a container may take to end after SIGKILL
-_STDIO = {"stdin": 1, "stdout": 1, "stderr": 1, "stream": 1}
 _SIGNALS = {128 + number for number in signal.Signals}
-
-
-class Started(NamedTuple):
-    """A running container: its id, its init's pid as the daemon sees it, and two sockets that are ours to close."""
-
-    id: str
-    pid: int
-    stdio: socket.socket
-    ended: socket.socket
 
 
 class DockerSandbox:
     """Removed once it has ended and wait() or stop() was awaited; a build by stop() alone: its files are the result."""
 
-    def __init__(self, api: Api, plan: Plan, started: Started) -> None:
+    def __init__(self, client: Client, plan: Plan, started: Started) -> None:
         self.id = plan.id
         self.gone = False
-        self._api = api
-        self._container = started.id
+        self._client = client
+        self._path = f"/containers/{started.id}"
         self._attachment = Attachment(started.stdio)
         self.stdin: ByteSendStream = self._attachment.stdin
         self.stdout: ByteReceiveStream = self._attachment.stdout
         self.stderr: ByteReceiveStream = self._attachment.stderr
-        self._meter = Meter(api, started.id, started.pid, [tmpfs.target for tmpfs in plan.tmpfs])
+        self._meter = Meter(client, started.id, started.pid, [tmpfs.target for tmpfs in plan.tmpfs])
         self._exit: Exit | None = None
         self._asked: str | None = None  # None: nobody stopped it. Otherwise the limit for which we did, or "".
         self._frozen = False
@@ -79,11 +63,11 @@ class DockerSandbox:
             await self._conclude(remove=True)
 
     async def freeze(self) -> None:
-        await self._api.call(lambda client: client.pause(self._container))
+        await self._client.call("POST", f"{self._path}/pause")
         self._frozen = True
 
     async def thaw(self) -> None:
-        await self._api.call(lambda client: client.unpause(self._container))
+        await self._client.call("POST", f"{self._path}/unpause")
         self._frozen = False
 
     async def usage(self, *, whole: bool = True) -> Usage:
@@ -102,7 +86,7 @@ class DockerSandbox:
                 await self._signal("SIGKILL", KILLED)
 
     async def _signal(self, name: str, seconds: float) -> None:
-        await self._api.call(lambda client: client.kill(self._container, name))
+        await self._client.call("POST", f"{self._path}/kill", signal=name)
         with anyio.move_on_after(seconds):
             await self._ended.wait()
 
@@ -120,13 +104,13 @@ class DockerSandbox:
 
     async def _read_exit(self) -> Exit:
         try:
-            return self._cause(await self._api.call(lambda client: client.inspect_container(self._container)["State"]))
+            return self._cause((await self._client.call("GET", f"{self._path}/json"))["State"])
         except EngineError:
             return Exit("lost")
 
     async def _remove(self) -> None:
         with suppress(EngineError):  # the daemon is gone, or somebody was faster; what is left is for reap()
-            await self._api.call(partial(remove_container, container=self._container))
+            await self._client.call("DELETE", self._path, **REMOVED)
 
     def _cause(self, state: Mapping[str, Any]) -> Exit:
         code = state["ExitCode"]
@@ -140,46 +124,6 @@ class DockerSandbox:
         self._ended.set()
         self._meter.close()
         self._attachment.close()
-
-
-def start_container(client: Any, plan: Plan, labels: Mapping[str, str]) -> Started:
-    """Blocks until plan's container runs. Raises UnenforceableError, or what the SDK raises, with nothing left."""
-    refuse_image(plan, client.inspect_image(plan.image).get("Config"))
-    created = client.create_container_from_config(container_config(plan, labels), f"bulkhead-{plan.id}")
-    container = str(created["Id"])
-    sockets: list[socket.socket] = []
-    try:
-        _refuse_warnings(created.get("Warnings") or ())
-        sockets.append(_own(client.attach_socket(container, params=dict(_STDIO))))
-        sockets.append(_exit_socket(client, container))
-        client.start(container)
-        pid = client.inspect_container(container)["State"]["Pid"]
-    except BaseException:
-        for sock in sockets:
-            sock.close()
-        remove_container(client, container)
-        raise
-    return Started(container, pid, *sockets)
-
-
-def _refuse_warnings(warnings: Mapping[str, Any] | list[str] | tuple[()]) -> None:
-    """Docker warns where it leaves out a limit that the kernel does not have, and goes on."""
-    if warnings:
-        raise UnenforceableError("the engine cannot enforce all of the sandbox", why="; ".join(warnings))
-
-
-def _exit_socket(client: Any, container: str) -> socket.socket:
-    """Becomes readable when the container ends: the answer to a wait whose head the daemon sends at once."""
-    url = f"{client.base_url}/v{client.api_version}/containers/{container}/wait"
-    answer = client.post(url, params={"condition": "next-exit"}, stream=True, timeout=client.timeout)
-    return _own(client._get_raw_response_socket(answer))
-
-
-def _own(raw: Any) -> socket.socket:
-    """A socket of our own in place of the one inside an answer of the SDK, which is closed with its connection."""
-    sock: socket.socket = raw._sock.dup()
-    raw._response.close()
-    return sock
 
 
 def _once_readable(sock: socket.socket, event: anyio.Event) -> None:

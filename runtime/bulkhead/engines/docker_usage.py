@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,7 @@ from bulkhead.errors import EngineError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from bulkhead.engines.docker_api import Api
+    from bulkhead.engines.docker_client import Client
 
 CGROUP = Path("/sys/fs/cgroup")
 
@@ -46,8 +45,8 @@ _V2 = (
 class Meter:
     """Reads one container's usage until close(); after its end, what was read last."""
 
-    def __init__(self, api: Api, container: str, pid: int, targets: Sequence[str]) -> None:
-        self._api = api
+    def __init__(self, client: Client, container: str, pid: int, targets: Sequence[str]) -> None:
+        self._client = client
         self._container = container
         self._last = Usage()
         self._files = _open_files(pid, container)
@@ -72,7 +71,8 @@ class Meter:
                 os.pwrite(peak, b"0", 0)
 
     async def _ask(self) -> Usage:
-        return _from_stats(await self._api.call(partial(_stats, container=self._container)))
+        path = f"/containers/{self._container}/stats"
+        return _from_stats(await self._client.call("GET", path, stream=False, **{"one-shot": True}))
 
     def close(self) -> None:
         if self._closed:
@@ -139,11 +139,6 @@ def _number(fd: int, key: bytes) -> int:
     if not key:
         return int(text)
     return next((int(line[len(key) :]) for line in text.split(b"\n") if line.startswith(key + b" ")), 0)
-
-
-def _stats(client: Any, container: str) -> Mapping[str, Any]:
-    answer: Mapping[str, Any] = client.stats(container, stream=False, one_shot=True)
-    return answer
 
 
 def _from_stats(stats: Mapping[str, Any]) -> Usage:

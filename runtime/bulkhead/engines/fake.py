@@ -203,16 +203,28 @@ class FakeEngine:
         self._state = state
         self._own_runner = None if runner else hold(state)
         self._owner = state_id(state), self._own_runner.id if self._own_runner else runner
+        self._info = EngineInfo("fake", "1", "memory:", runtimes=("fake",), lacks=daemon.lacks)
         self.images: ImageStore = FakeImages(daemon)
 
     async def probe(self) -> EngineInfo:
-        return EngineInfo("fake", "1", "memory:", runtimes=("fake",), lacks=self._daemon.lacks)
+        return self._info
 
     async def start(self, plan: Plan) -> Sandbox:
-        refuse_plan(plan, await self.probe())
+        return self.adopt(plan, self.begin(plan))
+
+    def begin(self, plan: Plan) -> Plan:
+        """Only refuses: a server is a task of the event loop."""
+        refuse_plan(plan, self._info)
         if plan.image not in self._daemon.images:
             raise EngineError("the container engine refused", why=f"no image {plan.image}")
+        return plan
+
+    def adopt(self, plan: Plan, begun: Plan) -> Sandbox:
+        del begun
         return FakeSandbox(self._daemon, plan, self._owner)
+
+    def discard(self, begun: Plan) -> None:
+        """Nothing runs yet."""
 
     async def list(self) -> list[SandboxInfo]:
         return [sandbox.info for sandbox in self._ours()]
@@ -255,7 +267,7 @@ class FakeImages:
     def __init__(self, daemon: FakeDaemon) -> None:
         self._daemon = daemon
 
-    async def find(self, reference: str) -> ImageInfo | None:
+    def find(self, reference: str) -> ImageInfo | None:
         images = [info for info, _ in self._daemon.images.values()]
         return next((info for info in reversed(images) if reference in (info.name, info.digest)), None)
 
@@ -268,7 +280,7 @@ class FakeImages:
         return self._add(name, b"".join([chunk async for chunk in root]), {"bulkhead.image": name} | dict(labels))
 
     async def export(self, reference: str) -> AsyncIterator[bytes]:
-        info = await self.find(reference)
+        info = self.find(reference)
         if info is None:
             raise EngineError("the container engine refused", why=f"no image {reference}")
         yield self._daemon.images[info.digest][1]
@@ -280,7 +292,7 @@ class FakeImages:
         return [info for info, _ in self._daemon.images.values() if "bulkhead.image" in info.labels]
 
     async def remove(self, reference: str) -> None:
-        info = await self.find(reference)
+        info = self.find(reference)
         if info is not None:
             del self._daemon.images[info.digest]
 

@@ -30,7 +30,7 @@ _UNIX = "unix://"
 _HINT = "install docker.io (as root: bulkhead engine --install), or start the service of the one that is there"
 
 
-async def open_engine(setting: str = "auto", *, state: Path, runner: str = "") -> Engine:
+def open_engine(setting: str = "auto", *, state: Path, runner: str = "") -> Engine:
     """The engine that setting names: "auto", "docker", or an endpoint such as "unix:///srv/docker.sock".
 
     Raises EngineError when there is none that answers, with what was tried.

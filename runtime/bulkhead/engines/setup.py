@@ -45,7 +45,7 @@ async def ensure_engine(install: bool, say: Say, *, state: Path, setting: str = 
         if not install or setting not in ("auto", "docker") or os.environ.get("DOCKER_HOST"):
             raise
         await anyio.to_thread.run_sync(_install_and_start, say, state)
-    engine = await open_engine(setting, state=state)
+    engine = open_engine(setting, state=state)
     try:
         return await engine.probe()
     finally:

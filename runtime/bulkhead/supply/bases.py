@@ -29,7 +29,7 @@ async def base(engine: Engine, name: str, *, state: Path, say: Callable[[str], N
 
     Raises UsageError for an unknown name, StartError (reason "build") and EngineError.
     """
-    if found := await find_base(engine, name):
+    if found := find_base(engine, name):
         return found
     made = recipe(name)
     if made.parent:

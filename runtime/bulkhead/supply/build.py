@@ -37,7 +37,7 @@ _POLL = 0.2  # seconds between two looks at another's lock
 async def build(server: Server, engine: Engine, *, state: Path, say: Callable[[str], None]) -> ImageInfo:
     """The image of a server, made if nobody else made it meanwhile. Raises as image_for does."""
     async with alone(state, say):
-        if found := await find(server, engine, state=state):
+        if found := find(server, engine, state=state):
             return found
         if server.package:
             return await _package(parse(server.package), engine, state=state, say=say)
@@ -60,7 +60,7 @@ async def newest(registry: str, name: str, engine: Engine, *, state: Path, say: 
 async def _package(package: Package, engine: Engine, *, state: Path, say: Callable[[str], None]) -> ImageInfo:
     image = await base(engine, package.recipe, state=state, say=say)
     lock = await _lock(package, image, engine, state=state, say=say)
-    if found := await find_package(engine, package, lock):
+    if found := find_package(engine, package, lock):
         return found
     say(f"building {package}: installing")
     step = await _step(f"installing {package}", image, package, "install", package.name, lock=lock)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bulkhead.spec import Server
     from bulkhead.supply.names import Package
 
-__all__ = ["BuiltImage", "image_for", "resolve_newest"]
+__all__ = ["BuiltImage", "built_image", "image_for", "resolve_newest"]
 
 # Labels of our images. They say what an image was made from; policy is never read from one.
 RECIPE, RELEASE, BASE = "bulkhead.recipe", "bulkhead.release", "bulkhead.base"
@@ -45,12 +45,29 @@ async def image_for(server: Server, engine: Engine, *, state: Path, say: Callabl
 
     Raises StartError (reason "build"), IntegrityError (reason "lock") and EngineError.
     """
-    found = await find(server, engine, state=state)
-    if found is None:
+    from anyio import to_thread  # noqa: PLC0415 - see the module's rule
+
+    image = await to_thread.run_sync(lambda: built_image(server, engine, state=state))
+    if image is None:
         from bulkhead.supply.build import build  # noqa: PLC0415 - see the module's rule
 
-        found = await build(server, engine, state=state, say=say)
-    image = _built(found)
+        image = _checked(server, await build(server, engine, state=state, say=say))
+    return image
+
+
+def built_image(server: Server, engine: Engine, *, state: Path) -> BuiltImage | None:
+    """The image of a server, if it is there. Blocks; errors as image_for()."""
+    found = find(server, engine, state=state)
+    return _checked(server, found) if found else None
+
+
+def _checked(server: Server, found: ImageInfo) -> BuiltImage:
+    image = BuiltImage(
+        found.digest,
+        found.name,
+        command=tuple(json.loads(found.labels.get(COMMAND, "[]"))),
+        lock_sha256=found.labels.get(LOCK, ""),
+    )
     if server.package and not (server.command or image.command):
         why = "it has none, or several, and none is called as the package is"
         what, hint = f"{server.package} has no command of its own", "write server.command in the profile"
@@ -58,26 +75,26 @@ async def image_for(server: Server, engine: Engine, *, state: Path, say: Callabl
     return image
 
 
-async def find(server: Server, engine: Engine, *, state: Path) -> ImageInfo | None:
+def find(server: Server, engine: Engine, *, state: Path) -> ImageInfo | None:
     """The image of a server, if it was made before, from the same recipe and the same lock."""
     if server.package:
         package = parse(server.package)
         path = lock_path(state, package)
-        return await find_package(engine, package, path.read_text(encoding="utf-8")) if path.exists() else None
+        return find_package(engine, package, path.read_text(encoding="utf-8")) if path.exists() else None
     if "@sha256:" in server.image:
-        return await _labelled(engine, copy_name(server.image), SOURCE, server.image)
-    return await find_base(engine, server.image)
+        return _labelled(engine, copy_name(server.image), SOURCE, server.image)
+    return find_base(engine, server.image)
 
 
-async def find_base(engine: Engine, name: str) -> ImageInfo | None:
+def find_base(engine: Engine, name: str) -> ImageInfo | None:
     """The image of "bulkhead/NAME", if it was built from today's recipe. Raises UsageError for an unknown name."""
-    return await _labelled(engine, f"{name}:latest", RECIPE, recipe(name).digest)
+    return _labelled(engine, f"{name}:latest", RECIPE, recipe(name).digest)
 
 
-async def find_package(engine: Engine, package: Package, lock: str) -> ImageInfo | None:
+def find_package(engine: Engine, package: Package, lock: str) -> ImageInfo | None:
     """The image in which exactly this lock is installed."""
     name = image_name(package, recipe(package.recipe).digest, lock)
-    return await _labelled(engine, name, LOCK, sha256(lock))
+    return _labelled(engine, name, LOCK, sha256(lock))
 
 
 def copy_name(reference: str) -> str:
@@ -90,11 +107,6 @@ def sha256(lock: str) -> str:
     return hashlib.sha256(lock.encode()).hexdigest()
 
 
-async def _labelled(engine: Engine, name: str, label: str, value: str) -> ImageInfo | None:
-    found = await engine.images.find(name)
+def _labelled(engine: Engine, name: str, label: str, value: str) -> ImageInfo | None:
+    found = engine.images.find(name)
     return found if found and found.labels.get(label) == value else None
-
-
-def _built(image: ImageInfo) -> BuiltImage:
-    command = tuple(json.loads(image.labels.get(COMMAND, "[]")))
-    return BuiltImage(image.digest, image.name, command, image.labels.get(LOCK, ""))

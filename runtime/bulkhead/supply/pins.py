@@ -16,23 +16,31 @@ if TYPE_CHECKING:
 _ANY = "0"  # stands in for a version while a package has none
 
 
+def pinned(package: str, *, state: Path) -> str:
+    """The version that "npm:NAME" or "pypi:NAME" was pinned to, or "". Raises UsageError for what is no name of one."""
+    return _read(state).get(_key(package), "")
+
+
 async def resolve_newest(package: str, engine: Engine, *, state: Path, say: Callable[[str], None]) -> str:
     """The newest version of "npm:NAME" or "pypi:NAME". Asks no registry when it was asked before.
 
     Raises UsageError for what is no package's name, StartError (reason "build") and EngineError.
     """
-    named = parse(f"{package}@{_ANY}")
-    pins = _read(state)
-    key = str(named).removesuffix(f"@{_ANY}")
+    key, pins = _key(package), _read(state)
     if key not in pins:
         from bulkhead.supply.build import alone, newest, write  # noqa: PLC0415 - on the way of `run`: see images.py
 
+        named = parse(f"{key}@{_ANY}")
         version = await newest(named.registry, named.name, engine, state=state, say=say)
         async with alone(state, say):
             pins = {key: version} | _read(state)  # whoever was first has pinned it
             write(_path(state), json.dumps(pins, indent=1, sort_keys=True) + "\n")
         say(f"{key}: pinned to {pins[key]} in {_path(state)}")
     return pins[key]
+
+
+def _key(package: str) -> str:
+    return str(parse(f"{package}@{_ANY}")).removesuffix(f"@{_ANY}")
 
 
 def _path(state: Path) -> Path:

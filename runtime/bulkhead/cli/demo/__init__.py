@@ -16,6 +16,7 @@ from bulkhead import __version__
 from bulkhead.cli.client import connected
 from bulkhead.cli.demo import acts
 from bulkhead.cli.demo.acts import Guest
+from bulkhead.cli.early import early
 from bulkhead.cli.serve import runner, serve
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ async def _demo(console: Console, specs: list[ServerSpec], held: list[Runner]) -
     from bulkhead.config import load_settings, state_dir
     from bulkhead.engines.registry import open_engine
 
-    engine = await open_engine(load_settings().engine, state=state_dir())
+    engine = open_engine(load_settings().engine, state=state_dir())
     try:
         info = await engine.probe()
         console.print(f"Bulkhead {__version__} on {info.name} {info.version}", style="bold")
@@ -105,9 +106,12 @@ def _progress(console: Console, status: Any) -> Callable[[str], None]:
 
 
 async def _guest(stack: AsyncExitStack, spec: ServerSpec, held: Runner) -> Guest:
-    async def find(engine: Engine, say: object) -> ServerSpec:
+    async def resolve(engine: Engine, say: object) -> ServerSpec:
         del engine, say
         return spec
 
-    client = await stack.enter_async_context(connected(lambda *host: serve(held, find, host, say=lambda _: None)))
+    first = stack.enter_context(early(held, lambda: spec))
+    client = await stack.enter_async_context(
+        connected(lambda *host: serve(held, first, resolve, host, say=lambda _: None))
+    )
     return Guest(spec, held, client)

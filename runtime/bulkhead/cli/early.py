@@ -1,0 +1,107 @@
+"""A session's first container, started before there is an event loop: what is imported meanwhile costs no time.
+
+The daemon needs 200 ms to start a container, and Python 150 ms for anyio, the relay and all that a session is made of.
+Only what is quick is done here: an image that is not there, or a version that has to be asked for, is for serve().
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from bulkhead.errors import BulkheadError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from bulkhead.config.settings import Settings
+    from bulkhead.engines.base import Engine, Sandbox
+    from bulkhead.engines.hardening import Plan
+    from bulkhead.engines.runners import Runner
+    from bulkhead.launch import Launch
+    from bulkhead.spec import ServerSpec
+
+    KnownSpec = Callable[[], ServerSpec | None]
+
+
+class Early:
+    """What is known of a session before it begins. Its errors are for the host, who has to be listened to first."""
+
+    def __init__(self, runner: Runner, known: KnownSpec) -> None:
+        self.spec: ServerSpec | None = None
+        self.launch: Launch | None = None
+        self.error: BulkheadError | None = None
+        self.settings: Settings
+        self.engine: Engine
+        self._plan: Plan
+        self._begun: Any = None
+        self._failure: BulkheadError | None = None
+        self._thread: threading.Thread | None = None
+        try:
+            self._prepare(runner, known)
+        except BulkheadError as error:
+            self.error = error
+
+    async def sandbox(self) -> Sandbox | None:
+        """The first sandbox, once; None when none was started here. Raises what its start raised."""
+        from anyio import to_thread
+
+        if self._thread is None:
+            return None
+        await to_thread.run_sync(self._thread.join)
+        self._thread = None
+        if self._failure is not None:
+            raise self._failure
+        return self.engine.adopt(self._plan, self._begun)
+
+    def abandon(self) -> None:
+        """Ends a container that no session has taken."""
+        if self._thread is not None:
+            self._thread.join()
+            if self._begun is not None:
+                self.engine.discard(self._begun)
+
+    def _prepare(self, runner: Runner, known: KnownSpec) -> None:
+        from bulkhead.config.settings import load_settings, state_dir
+        from bulkhead.engines.registry import open_engine
+        from bulkhead.launch import ready
+        from bulkhead.resources import seccomp_profile
+
+        self.settings, state = load_settings(), state_dir()
+        self.engine = open_engine(self.settings.engine, state=state, runner=runner.id)
+        self.spec = known()
+        if self.spec is None:
+            return
+        allow(self.spec)
+        profile = seccomp_profile(self.spec.sandbox.seccomp)
+        self.launch = ready(self.spec, self.engine, seccomp_profile=profile, state=state)
+        if self.launch is not None:
+            self._plan = self.launch.plan()
+            self._thread = threading.Thread(target=self._begin, name="bulkhead-early", daemon=True)
+            self._thread.start()
+
+    def _begin(self) -> None:
+        try:
+            self._begun = self.engine.begin(self._plan)
+        except BulkheadError as error:
+            self._failure = error
+
+
+@contextmanager
+def early(runner: Runner, known: KnownSpec) -> Iterator[Early]:
+    """An Early; at the end nothing of it is left, whatever became of its session."""
+    first = Early(runner, known)
+    try:
+        yield first
+    finally:
+        first.abandon()
+
+
+def allow(spec: ServerSpec) -> None:
+    """What has to be true, and to be remembered, before any sandbox of spec starts. Raises EngineError."""
+    from bulkhead.config import writable
+    from bulkhead.engines.registry import refuse_missing
+
+    refuse_missing(spec.sandbox.engine)
+    writable.remember(spec)

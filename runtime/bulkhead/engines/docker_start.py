@@ -1,0 +1,67 @@
+"""Starts a container, in any thread and before there is an event loop, while the runner imports the rest. Rules:
+
+- attached, and waited for, before it is started: no byte and no exit can be missed.
+- removed by us, not by AutoRemove: the cause of the end is read from the ended container.
+- on any failure nothing is left behind.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from bulkhead.engines.docker_plan import container_config, refuse_image
+from bulkhead.errors import UnenforceableError
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Mapping
+
+    from bulkhead.engines.docker_client import Client
+    from bulkhead.engines.hardening import Plan
+
+REMOVED = {"force": True, "v": True}  # killed, if it runs, and nothing of it left, volumes included
+_STDIO = dict.fromkeys(("stdin", "stdout", "stderr", "stream"), True)
+
+
+class Started(NamedTuple):
+    """A running container: its id, its init's pid as the daemon sees it, and two sockets that are ours to close."""
+
+    id: str
+    pid: int
+    stdio: socket.socket
+    ended: socket.socket
+
+
+def start_container(client: Client, plan: Plan, labels: Mapping[str, str]) -> Started:
+    """Blocks until plan's container runs. Raises UnenforceableError or EngineError, with nothing left."""
+    refuse_image(plan, client.request("GET", f"/images/{plan.image}/json").get("Config"))
+    body = container_config(plan, labels)
+    created = client.request("POST", "/containers/create", body, name=f"bulkhead-{plan.id}")
+    path = f"/containers/{created['Id']}"
+    sockets: list[socket.socket] = []
+    try:
+        _refuse_warnings(created.get("Warnings") or ())
+        sockets.append(client.raw(f"{path}/attach", upgrade=True, **_STDIO))
+        # Becomes readable when the container ends: the daemon sends the answer's head at once, and the rest then.
+        sockets.append(client.raw(f"{path}/wait", condition="next-exit"))
+        client.request("POST", f"{path}/start")
+        pid = client.request("GET", f"{path}/json")["State"]["Pid"]
+    except BaseException:
+        for sock in sockets:
+            sock.close()
+        client.request("DELETE", path, **REMOVED)
+        raise
+    return Started(created["Id"], pid, *sockets)
+
+
+def discard(client: Client, started: Started) -> None:
+    """Ends a container that nobody has taken."""
+    started.stdio.close()
+    started.ended.close()
+    client.request("DELETE", f"/containers/{started.id}", **REMOVED)
+
+
+def _refuse_warnings(warnings: Mapping[str, Any] | list[str] | tuple[()]) -> None:
+    """Docker warns where it leaves out a limit that the kernel does not have, and goes on."""
+    if warnings:
+        raise UnenforceableError("the engine cannot enforce all of the sandbox", why="; ".join(warnings))
