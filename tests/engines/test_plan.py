@@ -134,6 +134,12 @@ def test_every_line_of_the_container() -> None:
         ({"read_only": False}, "ReadonlyRootfs", False),
         ({"network": "build"}, "NetworkMode", "bridge"),
         ({"network": "build"}, "Dns", None),
+        ({"network": "gate"}, "NetworkMode", "none"),
+        ({"network": "gate"}, "Dns", ["127.0.0.1"]),
+        ({"network": "gate"}, "Init", False),
+        ({"joins": "time-1-gate"}, "NetworkMode", "container:bulkhead-time-1-gate"),
+        ({"joins": "time-1-gate"}, "Dns", None),
+        ({"joins": "time-1-gate"}, "Init", True),
         ({"cpus": 0.001}, "CpuQuota", 1000),
         ({"masked_paths": ("/proc/x",)}, "MaskedPaths", ["/proc/x"]),
         ({"readonly_paths": ("/proc/y",)}, "ReadonlyPaths", ["/proc/y"]),
@@ -141,6 +147,10 @@ def test_every_line_of_the_container() -> None:
 )
 def test_fields_that_differ(changes: dict[str, Any], field: str, value: Any) -> None:
     assert container_config(plan(**changes), {})["HostConfig"].get(field) == value
+
+
+def test_who_joins_a_gate_has_its_name() -> None:
+    assert container_config(plan(joins="time-1-gate"), {})["Hostname"] == ""
 
 
 REPLACED = {

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from bulkhead.config import schema
-from bulkhead.engines.hardening import FIRST_UID, HOME, MASKED_PATHS, UIDS, WORK, Bind, Plan, plan_for, tmpfs_inodes
+from bulkhead.engines.hardening import (
+    FIRST_UID,
+    GATE_SOCKET,
+    HOME,
+    MASKED_PATHS,
+    READONLY_PATHS,
+    UIDS,
+    WORK,
+    Bind,
+    Plan,
+    gate_plan,
+    plan_for,
+    tmpfs_inodes,
+)
 from bulkhead.errors import ProfileError, SecretError, UnenforceableError
 
 if TYPE_CHECKING:
@@ -138,5 +152,41 @@ def test_an_approval_stops_the_start() -> None:
         plan(spec(tools={"approve": ["create_*"]}))
 
 
-def test_egress_is_no_network_until_there_is_a_gate() -> None:
-    assert plan(spec(egress=[{"host": "a.example", "ports": [443]}])).network == "none"
+def test_egress_is_no_network_without_a_gate() -> None:
+    made = plan(spec(egress=[{"host": "a.example", "ports": [443]}]))
+    assert (made.network, made.joins) == ("none", "")
+
+
+def test_a_server_joins_its_gate_without_a_capability() -> None:
+    made = plan_for(
+        spec(), sandbox_id="p-1", image_digest=DIGEST, image_command=("x",), seccomp="{}", owners={}, gate="p-1-gate"
+    )
+    assert (made.network, made.joins, made.capabilities) == ("none", "p-1-gate", ())
+
+
+class TestGate:
+    """Hardened as all are, but for what it needs until it is ready."""
+
+    def test_all_of_it(self) -> None:
+        made = gate_plan(
+            gate_id="p-1-gate", server="p", image_digest=DIGEST, command=("x",), socket="/state/socket",
+            seccomp='{"defaultAction":"SCMP_ACT_ERRNO","syscalls":[{"names":["read"],"action":"SCMP_ACT_ALLOW"}]}',
+        )  # fmt: skip
+        assert made == Plan(
+            id="p-1-gate", server="p", image=DIGEST, command=("x",), env={"PATH": made.env["PATH"]}, working_dir="/",
+            uid=0, gid=0, seccomp=made.seccomp, cpus=1.0, memory=64 * 2**20, pids=16, open_files=1024, tmpfs=(),
+            binds=(Bind("/state/socket", GATE_SOCKET, write=False),), network="gate", joins="",
+            capabilities=("NET_ADMIN", "SETGID", "SETUID"), read_only=True, runtime="",
+            masked_paths=MASKED_PATHS, readonly_paths=READONLY_PATHS,
+        )  # fmt: skip
+        assert json.loads(made.seccomp) == {
+            "defaultAction": "SCMP_ACT_ERRNO",
+            "syscalls": [
+                {"names": ["read"], "action": "SCMP_ACT_ALLOW"},
+                {"names": ["setgroups", "setresgid", "setresuid"], "action": "SCMP_ACT_ALLOW"},
+            ],
+        }
+
+    def test_no_socket_is_no_mount(self) -> None:
+        made = gate_plan(gate_id="g", server="p", image_digest=DIGEST, command=("x",), seccomp="{}")
+        assert made.binds == ()

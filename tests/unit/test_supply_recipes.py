@@ -23,10 +23,11 @@ def home(tmp_path: Path) -> Path:
 
 
 def test_shipped_recipes_hold_all_that_they_need() -> None:
-    assert recipes.names() == ("bulkhead/base", "bulkhead/node", "bulkhead/python")
+    assert recipes.names() == ("bulkhead/base", "bulkhead/gate", "bulkhead/node", "bulkhead/python")
     folders = {name: [path.name for path in recipes.recipe(name).folders] for name in recipes.names()}
     assert folders == {
         "bulkhead/base": ["base"],
+        "bulkhead/gate": ["base", "gate"],
         "bulkhead/python": ["base", "python"],
         "bulkhead/node": ["base", "python", "node"],
     }

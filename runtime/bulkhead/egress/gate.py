@@ -40,7 +40,7 @@ OPEN, DATA, END, CLOSE, RESET, CREDIT, QUERY, ANSWER = range(8)
 _HEADER = struct.Struct(">BII")
 _COUNT = struct.Struct(">I")
 
-_IP_PKTINFO = 8  # the socket module has no name for it
+_IP_PKTINFO, _IPV6_FREEBIND = 8, 78  # the socket module has no names for them
 _RTM_NEWROUTE, _NLMSG_ERROR = 24, 2
 _ACKNOWLEDGED_NEW = 0x605  # NLM_F_REQUEST | NLM_F_ACK | NLM_F_EXCL | NLM_F_CREATE
 _LOCAL_TABLE, _STATIC, _HOST_SCOPE, _LOCAL, _RTA_OIF, _LO = 255, 4, 254, 2, 4, 1
@@ -129,6 +129,8 @@ def _opened(family: int, kind: int, port: int) -> socket.socket:
         sock.listen(BACKLOG)
     elif family == socket.AF_INET6:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_RECVPKTINFO, 1)
+        # A route makes an address local for IPv4 alone: without this, none of them may be the sender of an answer.
+        sock.setsockopt(socket.IPPROTO_IPV6, _IPV6_FREEBIND, 1)
     else:
         sock.setsockopt(socket.IPPROTO_IP, _IP_PKTINFO, 1)
     sock.setblocking(False)

@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 
 async def carry(stdin: ByteSendStream, stdout: ByteReceiveStream, first: bytes, catch: Catch) -> None:
-    """Until the gate ends. first: what came after its READY. Raises ValueError for what is no frame."""
+    """Until the gate ends, or sends what is no frame. first: what came after its READY."""
     wire = _Wire()
     mux = _Mux(wire, catch)
     try:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(wire.send_to, stdin)
-            with suppress(anyio.EndOfStream, anyio.ClosedResourceError):
+            with suppress(anyio.EndOfStream, anyio.ClosedResourceError, ValueError):
                 mux.feed(first)
                 while True:
                     mux.feed(await stdout.receive(2**17))
@@ -86,7 +86,11 @@ class _Mux:
 
     def _open(self, number: int, where: str) -> None:
         address, port, peer = where.split(" ")
-        outer, inner = socket.socketpair()
+        try:
+            outer, inner = socket.socketpair()
+        except OSError:  # the process or the machine is out of descriptors
+            self._wire.put(gate.frame(gate.RESET, number))
+            return
         outer.setblocking(False)
         inner.setblocking(False)
         connection = _Connection(number, inner, self._wire, gone=lambda: self._connections.pop(number))

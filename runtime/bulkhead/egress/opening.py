@@ -40,7 +40,7 @@ class Gate:
         self._most = most
 
     async def serve(self, on_connection: Callable[[Caught], None], answer: Answer) -> str:
-        """Passes on what is caught until the gate has ended; the reason. By then all connections are aborted.
+        """Passes on what is caught until the gate has ended; its last words. By then all connections are aborted.
 
         on_connection takes a connection over, and returns at once; it may be called as long as this runs.
         """
@@ -51,9 +51,11 @@ class Gate:
             finally:
                 catch.close()
                 tasks.cancel_scope.cancel()
+        await self.close()
         return await _last_words(self._sandbox.stderr)
 
     async def close(self) -> None:
+        """Ends it, and so serve()."""
         for sock in self._sockets:
             sock.close()
         await self._sandbox.stop(0)
@@ -66,7 +68,8 @@ class Gate:
             return
         from bulkhead.egress.fds import accepting  # noqa: PLC0415
 
-        with accepting(self._sockets, catch), suppress(anyio.EndOfStream, anyio.ClosedResourceError):
+        sockets, self._sockets = self._sockets, ()
+        with accepting(sockets, catch), suppress(anyio.EndOfStream, anyio.ClosedResourceError):
             while True:
                 await self._sandbox.stdout.receive()
 
