@@ -57,12 +57,14 @@ def swallow(conn: socket.socket, sink: Sink) -> None:
 class Sink:
     """A TCP server on a port of its own; serve() has each connection in a thread, and its errors are the client's."""
 
-    def __init__(self, serve: Callable[[socket.socket, Sink], None] = swallow, host: str = "127.0.0.1") -> None:
+    def __init__(
+        self, serve: Callable[[socket.socket, Sink], None] = swallow, host: str = "127.0.0.1", port: int = 0
+    ) -> None:
         self.arrived: list[bytes] = []
         self.connections = 0
         self._serve = serve
         self._threads: list[threading.Thread] = []
-        self._listener = socket.create_server((host, 0), backlog=512)
+        self._listener = socket.create_server((host, port), backlog=512)
         self.host, self.port = self._listener.getsockname()[:2]
         self._start(self._accept)
 

@@ -57,7 +57,12 @@ class Meter:
 
     def take(self, count: int) -> None:
         """Raises LimitError if fewer than count are left; then none are."""
-        self.left -= count
-        if self.left < 0:
+        if count > self.left:
             self.left = 0
+        self.require()
+        self.left -= count
+
+    def require(self) -> None:
+        """Raises LimitError if none are left."""
+        if not self.left:
             raise LimitError("the sandbox has used up the bytes that it may send or receive", reason="bytes")

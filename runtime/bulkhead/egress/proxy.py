@@ -119,7 +119,7 @@ class EgressProxy:
         if not self._new.take():
             raise LimitError(f"more than {self._bounds.rate:g} connections a second", reason="rate")
         for meter in self._meters:
-            meter.take(0)
+            meter.require()
 
     def _find_rule(self, visit: Visit) -> None:
         visit.name = self._names.name_of(visit.address)
