@@ -84,7 +84,7 @@ class Hellos:
             self._let_through(passed)
             return passed > 0
         head = self._held[self._read : self._read + _RECORD_HEAD]
-        if self._hello is None:
+        if self._hello is None and not self._message:
             _must_be_tls(head)
         if len(head) < _RECORD_HEAD:
             return False
