@@ -13,83 +13,16 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections import deque
-from typing import TYPE_CHECKING
 
-from anyio import BrokenResourceError, ClosedResourceError, EndOfStream, notify_closing, wait_writable
-from anyio.abc import ByteReceiveStream, ByteSendStream
+from anyio import BrokenResourceError, ClosedResourceError, notify_closing, wait_writable
+from anyio.abc import ByteSendStream
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from bulkhead.inflow import HIGH, Inflow
 
 READ = 2**17
-HIGH = 2**18
 RING = 2**16
 _HEADER = struct.Struct(">B3xL")
 _STDOUT, _STDERR, _SYSTEM = 1, 2, 3
-
-
-class Output(ByteReceiveStream):
-    """stdout or stderr: the chunks that arrived and were not received yet. drained is called as they are received."""
-
-    def __init__(self, drained: Callable[[], None]) -> None:
-        self.size = 0
-        self._drained = drained
-        self._chunks: deque[bytes] = deque()
-        self._waiter: asyncio.Future[None] | None = None
-        self._ended = False
-        self._closed = False
-
-    async def receive(self, max_bytes: int = 65536) -> bytes:
-        """The next bytes, at most max_bytes. Does not yield to other tasks when there are some already."""
-        while not self._chunks and not self._ended:
-            if self._waiter is not None and not self._waiter.done():
-                raise RuntimeError("another task is receiving already")
-            self._waiter = asyncio.get_running_loop().create_future()
-            await self._waiter
-        if self._closed:
-            raise ClosedResourceError
-        if not self._chunks:
-            raise EndOfStream
-        return self._take(max_bytes)
-
-    def _take(self, max_bytes: int) -> bytes:
-        chunk = self._chunks.popleft()
-        if len(chunk) > max_bytes:
-            self._chunks.appendleft(chunk[max_bytes:])
-            chunk = chunk[:max_bytes]
-        self.size -= len(chunk)
-        self._drained()
-        return chunk
-
-    async def aclose(self) -> None:
-        self._closed = True
-        self._chunks.clear()
-        self.size = 0
-        self.end()
-        self._drained()
-
-    def put(self, chunk: bytes) -> None:
-        if not self._closed:
-            self._chunks.append(chunk)
-            self.size += len(chunk)
-            self._wake()
-
-    def keep_newest(self, limit: int) -> None:
-        while self.size > limit:
-            oldest = self._chunks.popleft()
-            rest = oldest[self.size - limit :]
-            self.size -= len(oldest) - len(rest)
-            if rest:
-                self._chunks.appendleft(rest)
-
-    def end(self) -> None:
-        self._ended = True
-        self._wake()
-
-    def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
 
 
 class Input(ByteSendStream):
@@ -140,8 +73,8 @@ class Attachment:
         self._view = memoryview(bytearray(READ))
         self._kept = 0  # bytes of an unfinished header, at the front of the view
         self._left = 0  # bytes of the payload that are still to come
-        self._target = self.stdout = Output(self._resume)
-        self.stderr = Output(lambda: None)
+        self._target = self.stdout = Inflow(self._resume)
+        self.stderr = Inflow(lambda: None)
         self.stdin = Input(sock)
         self._reading = False
         self._over = False

@@ -17,9 +17,10 @@ import anyio
 from anyio.abc import ByteReceiveStream, ByteSendStream
 
 from bulkhead.engines.base import EngineInfo, Exit, ImageInfo, SandboxInfo, Usage, refuse_plan
-from bulkhead.engines.docker_stream import HIGH, RING, Output
+from bulkhead.engines.docker_stream import RING
 from bulkhead.engines.runners import forget, hold, is_dead, known, state_id
 from bulkhead.errors import EngineError
+from bulkhead.inflow import HIGH, Inflow
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
@@ -58,7 +59,7 @@ class _Pipe(ByteReceiveStream, ByteSendStream):
     def __init__(self, limit: int = 0) -> None:
         self._limit = limit
         self._drained = anyio.Event()
-        self._output = Output(self._drain)
+        self._output = Inflow(self._drain)
         self._closed = False
 
     async def send(self, item: bytes) -> None:
