@@ -94,8 +94,9 @@ def _in_ascii(name: str) -> str:
     """Not converted in silence: a letter that only looks like another would not be seen by who reads the profile."""
     import idna  # noqa: PLC0415  # for names in another script alone
 
+    star = "*." if name.startswith("*.") else ""
     try:
-        written = idna.encode(name, uts46=True).decode()
+        written = star + idna.encode(name.removeprefix(star), uts46=True).decode()
     except (idna.IDNAError, UnicodeError):
         return "host must be a name in ASCII, in lower case; this one is none in another script either"
     return f"host must be a name in ASCII, in lower case: write {written!r}, if that is what is meant"

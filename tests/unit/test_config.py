@@ -58,7 +58,7 @@ REFUSED = {
     "a decimal address": ('[[egress]]\nhost = "2130706433"\nports = [1]\n', 4, "egress[0].host", "lower case", ""),
     "a short address": ('[[egress]]\nhost = "127.1"\nports = [1]\n', 4, "egress[0].host", "lower case", ""),
     "a hexadecimal address": ('[[egress]]\nhost = "0x7f.0.0.1"\nports = [1]\n', 4, "egress[0].host", "lower case", ""),
-    "another script": ('[[egress]]\nhost = "\\u0430.test"\nports = [1]\n', 4, "egress[0].host", "lower case", ""),
+    "another script": ('[[egress]]\nhost = "\\u0430.test"\nports = [1]\n', 4, "egress[0].host", "'xn--80a.test'", ""),
     "NUL in a host": ('[[egress]]\nhost = "a.example\\u0000.b"\nports = [1]\n', 4, "egress[0].host", "lower case", ""),
     "private address": ('[[egress]]\nhost = "10.0.0.0/8"\nports = [443]\n', 4, "egress[0].host", "private = true", ""),
     "the metadata address": ('[[egress]]\nhost = "169.254.169.254"\nports = [80]\n', 4, "egress[0]", "private", ""),

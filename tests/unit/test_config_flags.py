@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from bulkhead.config import Flags, load_profile
 from bulkhead.errors import BulkheadError, ProfileError, UsageError
+from bulkhead.spec import EgressRule
 from tests.unit.config_cases import write
 
 if TYPE_CHECKING:
@@ -37,6 +38,20 @@ class TestFlags:
         assert (spec.mounts[0].source, spec.mounts[0].write) == (str(project / "data"), False)
 
     @pytest.mark.parametrize(
+        ("text", "rule"),
+        [
+            ("a.test:443", EgressRule("a.test", (443,))),
+            ("*.a.test:443,80", EgressRule("*.a.test", (443, 80))),
+            ("localhost:5432:private", EgressRule("localhost", (5432,), private=True)),
+            ("10.0.0.0/8:22,443:private", EgressRule("10.0.0.0/8", (22, 443), private=True)),
+            ("[fd00::5]:443:private", EgressRule("fd00::5", (443,), private=True)),
+            ("[fd00::/8]:443:private", EgressRule("fd00::/8", (443,), private=True)),
+        ],
+    )
+    def test_what_an_allow_means(self, text: str, rule: EgressRule, tmp_path: Path) -> None:
+        assert load_profile(write(tmp_path, ""), flags=Flags((), [text])).egress == (rule,)
+
+    @pytest.mark.parametrize(
         ("flags", "what"),
         [
             (Flags(["/x"]), "--mount '/x' is not understood"),
@@ -47,6 +62,13 @@ class TestFlags:
             (Flags((), ["host"]), "--allow 'host' is not understood"),
             (Flags((), ["host:http"]), "--allow 'host:http' is not understood"),
             (Flags((), ["host:\u0664"]), "is not understood"),
+            (Flags((), ["host:443,"]), "--allow 'host:443,' is not understood"),
+            (Flags((), ["host:443-445"]), "--allow 'host:443-445' is not understood"),
+            (Flags((), ["host:443:public"]), "--allow 'host:443:public' is not understood"),
+            (Flags((), [":443"]), "--allow ':443' is not understood"),
+            (Flags((), ["https://host:443"]), "--allow 'https://host:443' is not understood"),
+            (Flags((), ["fd00::5:443"]), "--allow 'fd00::5:443' is not understood"),
+            (Flags((), ["[host]:443"]), "--allow '[host]:443' is not understood"),
             (Flags((), (), ["TOKEN"]), "a --secret is not understood"),
             (Flags((), (), ["=env:X"]), "a --secret is not understood"),
         ],
@@ -62,6 +84,8 @@ class TestFlags:
             (Flags(["/etc:/x"]), "--mount /etc:/x: mounts[0].source is refused"),
             (Flags(["/opt:/usr"]), "--mount /opt:/usr: mounts[0].target is not valid"),
             (Flags((), ["*:443"]), "--allow *:443: egress[1].host is not valid"),
+            (Flags((), ["[fd00::5]:443"]), "--allow [fd00::5]:443: egress[1].host is not valid"),
+            (Flags((), ["b.example:53"]), "--allow b.example:53: egress[1].ports is not valid"),
             (Flags((), ["b.example:0"]), "--allow b.example:0: egress[1].ports[0] is not valid"),
             (Flags((), ["a.example:443"]), "--allow a.example:443: egress[1].host is not valid"),
             (Flags((), (), ["T=hunter2"]), "--secret T=...: secrets[0].from is not valid"),

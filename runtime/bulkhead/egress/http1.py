@@ -127,6 +127,8 @@ class Requests:
         if not match:
             raise _refused("this is no request of HTTP/1")
         self._method, target, self._version = match.groups()
+        if self._method.upper() == b"CONNECT":
+            raise _refused("it asks for a tunnel")
         self._fields = {}
         self._judge = self._field
         absolute = _ABSOLUTE.fullmatch(target)
