@@ -192,13 +192,13 @@ def test_a_websocket_is_opaque_once_the_server_has_agreed(monkeypatch: pytest.Mo
     with Sink(serve) as sink:
         monkeypatch.setattr(allowlist, "HTTP_PORT", sink.port)
         with Programs(rule(sink)) as programs, programs.connect(NAME, sink.port) as program:
-            program.sendall(upgrade)
+            program.sendall(upgrade + b"held until then")
             assert program.recv(1000) == agreed
             program.sendall(frames)
             program.shutdown(socket.SHUT_WR)
             assert program.recv(1) == b""
             assert programs.reported().reason == ""
-    assert sink.data == upgrade + frames
+    assert sink.data == upgrade + b"held until then" + frames
 
 
 # raw

@@ -1,20 +1,17 @@
-"""A connection through the proxy behaves as a plain one: ends, resets, large and slow transfers, and no leaks."""
+"""Large and slow transfers through the proxy, and many connections: all arrives, little is kept, nothing is left."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import socket
-import struct
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
-
 from bulkhead.egress.bounds import Bounds
 from tests.conftest import until
-from tests.egress.sinks import NAME, PATIENCE, Programs, Sink, assert_reset, echo, keep, rule
+from tests.egress.sinks import NAME, PATIENCE, Programs, Sink, echo, keep, rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +19,6 @@ if TYPE_CHECKING:
 LARGE = 100 * 2**20
 # What the kernel keeps of a transfer that nobody reads, over both connections, and the proxy's own piece.
 KEPT = 48 * 2**20
-LINGER_NOT = struct.pack("ii", 1, 0)
 
 
 def open_files() -> int:
@@ -31,101 +27,6 @@ def open_files() -> int:
 
 def resident() -> int:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def reset(conn: socket.socket) -> None:
-    conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
-    conn.close()
-
-
-# ends
-
-
-def test_the_programs_half_close_is_passed_on() -> None:
-    def serve(conn: socket.socket, sink: Sink) -> None:
-        sink.arrived.append(keep(conn))
-        conn.sendall(b"an answer after the end")
-
-    with Sink(serve) as sink, Programs(rule(sink)) as programs:
-        with programs.connect(NAME, sink.port) as program:
-            program.sendall(b"all that there is")
-            program.shutdown(socket.SHUT_WR)
-            assert keep(program) == b"an answer after the end"
-        told = programs.reported()
-    assert sink.data == b"all that there is"
-    assert (told.reason, told.sent, told.received) == ("", 17, 23)
-
-
-def test_the_servers_half_close_is_passed_on() -> None:
-    def serve(conn: socket.socket, sink: Sink) -> None:
-        conn.sendall(b"greeting")
-        conn.shutdown(socket.SHUT_WR)
-        sink.arrived.append(keep(conn))
-
-    with Sink(serve) as sink, Programs(rule(sink)) as programs:
-        with programs.connect(NAME, sink.port) as program:
-            assert keep(program) == b"greeting"
-            program.sendall(b"said after the server's end")
-        assert programs.reported().reason == ""
-    assert sink.data == b"said after the server's end"
-
-
-def test_the_programs_reset_is_passed_on() -> None:
-    ends: list[str] = []
-
-    def serve(conn: socket.socket, sink: Sink) -> None:
-        sink.arrived.append(conn.recv(100))
-        try:
-            ends.append(repr(conn.recv(100)))
-        except ConnectionResetError:
-            ends.append("reset")
-
-    with Sink(serve) as sink, Programs(rule(sink)) as programs:
-        program = programs.connect(NAME, sink.port)
-        program.sendall(b"begun")
-        until(lambda: sink.data == b"begun", PATIENCE)
-        reset(program)
-        until(lambda: bool(ends), PATIENCE)
-        assert programs.reported().reason == ""
-    assert ends == ["reset"]
-
-
-def test_the_servers_reset_is_passed_on() -> None:
-    def serve(conn: socket.socket, sink: Sink) -> None:
-        sink.arrived.append(conn.recv(100))
-        reset(conn)
-
-    with Sink(serve) as sink, Programs(rule(sink)) as programs:
-        with programs.connect(NAME, sink.port) as program:
-            program.sendall(b"begun")
-            assert_reset(program)
-        assert programs.reported().reason == ""
-
-
-def test_an_answer_before_the_servers_reset_still_arrives() -> None:
-    """A server that refuses a large upload answers and closes, which resets what it has not read."""
-
-    def serve(conn: socket.socket, sink: Sink) -> None:
-        sink.arrived.append(conn.recv(1000))
-        conn.sendall(b"413")
-
-    with Sink(serve) as sink, Programs(rule(sink)) as programs, programs.connect(NAME, sink.port) as program:
-        with pytest.raises((ConnectionResetError, BrokenPipeError)):
-            program.sendall(bytes(LARGE))
-        assert program.recv(3) == b"413"
-
-
-def test_the_session_ends_what_is_open() -> None:
-    with Sink() as sink:
-        with Programs(rule(sink)) as programs:
-            program = programs.connect(NAME, sink.port)
-            program.sendall(b"open")
-            until(lambda: sink.data == b"open", PATIENCE)
-            assert [live.sent for live in programs.proxy.live()] == [4]
-        assert programs.reported().reason == "closed"
-        assert programs.proxy.live() == []
-        assert_reset(program)
-        program.close()
 
 
 # large and slow
