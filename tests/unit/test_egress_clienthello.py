@@ -304,7 +304,18 @@ def test_refused_however_the_bytes_come(case: str) -> None:
     assert b"bad.example" not in passed
 
 
-@pytest.mark.parametrize("tail", [record(b"\x10\0\0\1x"), record(b"x", 23), record(bytes(40)), b"\x17\3\3\x41\0"])
+@pytest.mark.parametrize(
+    "tail",
+    [
+        record(b"\x10\0\0\1x"),
+        record(b"x", 23),
+        record(bytes(40)),
+        record(b"\1" + bytes(39)),
+        record(b"\1\3\0\0\3" + bytes(35)),
+        b"\x16\3\3\x41\0",
+        b"\x17\3\3\x41\0",
+    ],
+)
 def test_what_is_no_hello_ends_the_check(tail: bytes) -> None:
     hellos = Hellos(NAME)
     assert hellos.feed(PLAIN + record(b"\1", 20) + tail) == PLAIN + record(b"\1", 20) + tail

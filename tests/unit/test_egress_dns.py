@@ -125,7 +125,7 @@ REFUSALS = {
     "an authority": (header(counts=(1, 0, 1, 0)) + query()[12:] + OPT, FORMERR),
     "two additional records": (header(counts=(1, 0, 0, 2)) + query()[12:] + OPT * 2, FORMERR),
     "an additional record that is none of EDNS": (query(opt=b"\0" + struct.pack("!HHIH", 250, 255, 0, 0)), FORMERR),
-    "an OPT record with a name": (query(opt=b"\1a" + OPT), FORMERR),
+    "an OPT record with a name": (query(opt=b"\1" + OPT[1:]), FORMERR),
     "an OPT record cut off": (query(opt=OPT[:-1]), FORMERR),
     "an OPT record that is longer than the query": (query(opt=OPT[:-2] + b"\0\1"), FORMERR),
     "bytes behind the OPT record": (query(opt=OPT, extra=b"\0"), FORMERR),
