@@ -43,7 +43,7 @@ def _seconds(text: object) -> float:
 Size = Annotated[int, BeforeValidator(_size)]
 Seconds = Annotated[float, BeforeValidator(_seconds)]
 _DNS = 53
-# The gate has a listener for each, of both families, and hands all over in one message: the kernel's SCM_MAX_FD is 253.
+# The gate has a listener for each, of both families, and the runner holds them all.
 _PORTS = 100
 Port = Annotated[int, Field(ge=1, le=65535)]
 
