@@ -60,13 +60,13 @@ def vetted(addresses: Sequence[str], *, private: bool) -> list[str]:
 
 def _refusal(address: str, *, private: bool) -> tuple[str, str]:
     """Reason and kind of address; two empty texts if it may be dialled."""
-    if kind := vet(address, private=True):
+    kind = vet(address, private=False)
+    if kind and vet(address, private=True):
         return "forbidden", kind
     if private:
         return "", ""
     if is_own(address):
         return "own", "this machine's own"
-    kind = vet(address, private=False)
     return ("private", kind) if kind else ("", "")
 
 

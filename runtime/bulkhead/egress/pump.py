@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 # Bytes a read: less costs throughput, more costs memory where a reader is slow.
 PIECE = 2**18
+_NONE = memoryview(b"")
 
 
 class Pump:
@@ -133,25 +134,40 @@ class Pump:
 
 
 class _Way:
-    """One direction. ended: nothing more comes. held: nothing more is to be read now. count: bytes passed on."""
+    """One direction. ended: nothing more comes. held: nothing more is to be read now. count: bytes passed on.
+
+    Descriptors are registered as numbers, and taken back only where they are: asyncio takes a socket's repr(), which is
+    three system calls, of each one that it does not find. The target is registered as long as there is a rest.
+    """
 
     def __init__(self, pump: Pump, source: socket, target: socket, meter: Meter, judge: Judge) -> None:
         self._pump, self._source, self._target = pump, source, target
         self._meter, self._judge = meter, judge
-        self._rest = memoryview(b"")
+        self._fd, self._target_fd = source.fileno(), target.fileno()
+        self._reading = False
+        self._rest = _NONE
         self.ended = False
         self.held = False
         self.count = 0
 
     def resume(self) -> None:
         """Reads again, if nothing is against it."""
-        if not (self._rest or self.ended or self.held):
-            self._pump.loop.add_reader(self._source, self._readable)
+        if not (self._reading or self._rest or self.ended or self.held):
+            self._reading = True
+            self._pump.loop.add_reader(self._fd, self._readable)
+
+    def pause(self) -> None:
+        """Reads nothing until resume()."""
+        if self._reading:
+            self._reading = False
+            self._pump.loop.remove_reader(self._fd)
 
     def stop(self) -> None:
-        self._pump.loop.remove_reader(self._source)
-        self._pump.loop.remove_writer(self._target)
+        self.pause()
         self.ended = True
+        if self._rest:
+            self._rest = _NONE
+            self._pump.loop.remove_writer(self._target_fd)
 
     def pass_end_on(self) -> None:
         with suppress(OSError):  # it was reset: whoever reads there sees it
@@ -169,8 +185,8 @@ class _Way:
         sent = self._sent(piece)
         if sent < len(piece) and not self.ended:
             self._rest = memoryview(bytes(piece[sent:]))
-            self._pump.loop.remove_reader(self._source)
-            self._pump.loop.add_writer(self._target, self._writable)
+            self.pause()
+            self._pump.loop.add_writer(self._target_fd, self._writable)
 
     def _readable(self) -> None:
         try:
@@ -189,12 +205,13 @@ class _Way:
             self._pump.fail(error)
             return
         if self.held:
-            self._pump.loop.remove_reader(self._source)
+            self.pause()
 
     def _writable(self) -> None:
-        self._rest = self._rest[self._sent(self._rest) :]
-        if not self._rest:
-            self._pump.loop.remove_writer(self._target)
+        sent = self._sent(self._rest)
+        self._rest = self._rest[sent:]
+        if not (self._rest or self.ended):
+            self._pump.loop.remove_writer(self._target_fd)
             self.resume()
 
     def _sent(self, piece: Piece) -> int:

@@ -1,14 +1,15 @@
 """Resolves names outside, with the machine's own resolver, in a bounded number of threads.
 
-Nothing is cached: an address is vetted and dialled at once, and the next connection asks again. The threads are
-daemons, because a resolver that hangs (30 s with glibc's defaults) must not keep a runner that has 2 s to end.
+Nothing is cached: an address is vetted and dialled at once, and the next connection asks again. The threads are not
+those of ``threading``: starting one of these waits until it runs, and the process's end until it has ended, which a
+resolver that hangs (30 s with glibc's defaults) delays for a runner that has 2 s.
 """
 
 from __future__ import annotations
 
 import asyncio
 import socket
-import threading
+from _thread import start_new_thread
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -40,9 +41,8 @@ class Resolver:
         await self._free.acquire()
         loop = asyncio.get_running_loop()
         found: asyncio.Future[list[str]] = loop.create_future()
-        thread = threading.Thread(target=self._work, args=(name, loop, found), name="bulkhead-resolve", daemon=True)
         try:
-            thread.start()
+            start_new_thread(self._work, (name, loop, found))
         except RuntimeError as error:  # the machine has no thread left
             self._free.release()
             raise OSError("no thread to resolve in") from error

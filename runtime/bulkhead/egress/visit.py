@@ -26,10 +26,11 @@ _RESET = pack("ii", 1, 0)  # lingering for no time: close() sends a reset
 
 @dataclass(slots=True, eq=False)
 class Visit:
-    """scope: its expiry ends the visit. clean: both sides have said all, so neither sees a reset."""
+    """address: where the program went. scope: its expiry ends the visit. clean: neither side sees a reset."""
 
     caught: Caught
     scope: asyncio.Timeout
+    address: str = field(init=False)
     begun_ns: int = field(default_factory=time.time_ns)
     opened_ns: int = 0
     name: str = ""
@@ -42,10 +43,9 @@ class Visit:
     pump: Pump | None = None
     clean: bool = False
 
-    @property
-    def address(self) -> str:
-        """Where the program went; a listener of both families shows IPv4 as ``::ffff:198.18.0.1``."""
-        return str(addresses.parse(self.caught.address) or self.caught.address)
+    def __post_init__(self) -> None:
+        # A listener of both families shows IPv4 as ::ffff:198.18.0.1.
+        self.address = str(addresses.parse(self.caught.address) or self.caught.address)
 
     def note(self, error: BulkheadError) -> None:
         """Takes over why it ends."""
