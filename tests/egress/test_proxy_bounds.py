@@ -6,6 +6,7 @@ import socket
 import threading
 import time
 from contextlib import ExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -153,7 +154,25 @@ def test_resolve_time_and_threads() -> None:
         assert {told.reason for told in programs.told} == {"unresolved"}
         assert len(running) == 8  # none was begun anew before one has ended
         release.set()
-        sink.assert_silent()
+        with programs.connect(NAME, sink.port) as program:
+            program.sendall(b"once they have ended")
+            until(lambda: sink.data == b"once they have ended", PATIENCE)
+        assert (sink.connections, len(running)) == (1, 9)
+
+
+def test_threads_end_with_the_session() -> None:
+    def threads() -> int:
+        return len(list(Path("/proc/self/task").iterdir()))
+
+    with Sink(echo) as sink:
+        before = threads()
+        with Programs(rule(sink)) as programs:
+            with programs.connect(NAME, sink.port) as program:
+                exchange(program)
+            with programs.connect(NAME, sink.port) as program:
+                exchange(program)
+            programs.reported(2)
+        until(lambda: threads() <= before, PATIENCE)
 
 
 def test_names_that_get_an_address() -> None:

@@ -190,6 +190,23 @@ def test_a_server_that_is_not_there() -> None:
     assert (told.decision, told.reason) == ("allow", "unreachable")
 
 
+def test_a_resolver_that_hangs_holds_no_process_back() -> None:
+    script = """
+import asyncio, time
+from bulkhead.egress.resolver import Resolver
+
+async def main():
+    async with asyncio.timeout(0.1):
+        await Resolver(lambda name: time.sleep(60)).addresses("api.example.org")
+
+asyncio.run(main())
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=PATIENCE
+    )
+    assert "TimeoutError" in ended.stderr
+
+
 def test_the_machines_resolver_is_the_default() -> None:
     assert "127.0.0.1" in system("localhost")
     with pytest.raises(OSError, match=r"."):

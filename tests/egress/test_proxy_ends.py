@@ -106,6 +106,22 @@ def test_the_session_ends_what_is_open() -> None:
         program.close()
 
 
+def test_what_comes_after_the_sessions_end_is_refused() -> None:
+    asked: list[str] = []
+
+    def lookup(name: str) -> list[str]:
+        asked.append(name)
+        return ["127.0.0.1"]
+
+    with Sink() as sink, Programs(rule(sink), lookup=lookup) as programs:
+        programs.proxy.close()
+        with programs.connect(NAME, sink.port) as program:
+            assert_reset(program)
+        assert (programs.reported().decision, programs.reported().reason) == ("deny", "closed")
+        assert asked == []
+        sink.assert_silent()
+
+
 def pumped(program_end: socket.socket, outside: socket.socket, first: bytes, began: Callable[[Caught], None]) -> bool:
     """Whether a pump between the two ended with a reset."""
 

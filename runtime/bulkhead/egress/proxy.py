@@ -75,13 +75,17 @@ class EgressProxy:
     def close(self) -> None:
         """Ends all connections, and refuses what still comes: each handle() returns soon."""
         self._closed = True
+        self._resolver.close()
         for visit in self._visits:
             if not visit.scope.expired():
                 visit.scope.reschedule(0)
 
-    async def handle(self, caught: Caught) -> None:
-        """Serves one connection until it has ended, and ends it. Raises nothing but its own cancellation."""
-        scope = asyncio.timeout(0 if self._closed else None)
+    async def handle(self, caught: Caught, report: Callable[[Connection], None] | None = None) -> None:
+        """Serves one connection until it has ended, and ends it. Raises nothing but its own cancellation.
+
+        report: for this connection, in the place of the proxy's.
+        """
+        scope = asyncio.timeout(None)
         visit = Visit(caught, scope)
         self._visits.add(visit)
         try:
@@ -99,7 +103,7 @@ class EgressProxy:
         finally:
             self._visits.discard(visit)
             visit.end()
-            self._report(visit.told(time.time_ns()))
+            (report or self._report)(visit.told(time.time_ns()))
 
     async def _serve(self, visit: Visit) -> None:
         self._admit()
@@ -114,6 +118,8 @@ class EgressProxy:
         visit.clean = not await visit.pump.over
 
     def _admit(self) -> None:
+        if self._closed:
+            raise LimitError("the session has ended", reason="closed")
         if len(self._visits) > self._bounds.connections:
             raise LimitError(f"{self._bounds.connections} connections are open", reason="connections")
         if not self._new.take():

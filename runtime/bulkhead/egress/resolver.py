@@ -1,8 +1,8 @@
-"""Resolves names outside, with the machine's own resolver, in a bounded number of threads.
+"""Resolves names outside, with the machine's own resolver, in a few threads.
 
-Nothing is cached: an address is vetted and dialled at once, and the next connection asks again. The threads are not
-those of ``threading``: starting one of these waits until it runs, and the process's end until it has ended, which a
-resolver that hangs (30 s with glibc's defaults) delays for a runner that has 2 s.
+Nothing is cached: an address is vetted and dialled at once, and the next connection asks again. The threads are kept,
+because starting one takes longer than most answers; and they are not those of ``threading``, because the process's end
+waits for these, and a resolver that hangs (30 s with glibc's defaults) must not hold a runner that has 2 s to end.
 """
 
 from __future__ import annotations
@@ -11,12 +11,14 @@ import asyncio
 import socket
 from _thread import start_new_thread
 from contextlib import suppress
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     Lookup = Callable[[str], Sequence[str]]
+    Found = asyncio.Future[list[str]]
 
 # A name with more addresses than these has others behind the first ones in any case.
 _MOST = 16
@@ -30,38 +32,54 @@ def system(name: str) -> list[str]:
 
 
 class Resolver:
-    """At most at_once lookups run; one that nobody waits for any more counts until its thread has ended."""
+    """At most threads lookups run at once, those that nobody waits for any more included. close() ends the threads."""
 
-    def __init__(self, lookup: Lookup = system, *, at_once: int = 8) -> None:
+    def __init__(self, lookup: Lookup = system, *, threads: int = 8) -> None:
         self._lookup = lookup
-        self._free = asyncio.Semaphore(at_once)
+        self._most = threads
+        self._threads = 0
+        self._unanswered = 0
+        self._questions: SimpleQueue[tuple[str, Found] | None] = SimpleQueue()
 
     async def addresses(self, name: str) -> list[str]:
-        """Not empty. Raises OSError if the name has none."""
-        await self._free.acquire()
-        loop = asyncio.get_running_loop()
-        found: asyncio.Future[list[str]] = loop.create_future()
-        try:
-            start_new_thread(self._work, (name, loop, found))
-        except RuntimeError as error:  # the machine has no thread left
-            self._free.release()
-            raise OSError("no thread to resolve in") from error
+        """Not empty. Raises what the lookup raises, OSError if the name has no address."""
+        if self._unanswered >= self._threads < self._most:
+            self._start()
+        found: Found = asyncio.get_running_loop().create_future()
+        self._unanswered += 1
+        self._questions.put((name, found))
         return await found
 
-    def _work(self, name: str, loop: asyncio.AbstractEventLoop, found: asyncio.Future[list[str]]) -> None:
-        outcome: list[str] | Exception
-        try:
-            outcome = list(self._lookup(name))[:_MOST] or OSError("the name has no address")
-        except Exception as error:  # judged where it is awaited
-            outcome = error
-        with suppress(RuntimeError):  # the loop is closed: the runner has ended meanwhile
-            loop.call_soon_threadsafe(self._done, found, outcome)
+    def close(self) -> None:
+        for _ in range(self._threads):
+            self._questions.put(None)
 
-    def _done(self, found: asyncio.Future[list[str]], outcome: list[str] | Exception) -> None:
-        self._free.release()
+    def _start(self) -> None:
+        try:
+            start_new_thread(self._work, ())
+        except RuntimeError as error:
+            raise OSError("the machine has no thread left to resolve in") from error
+        self._threads += 1
+
+    def _work(self) -> None:
+        while question := self._questions.get():
+            name, found = question
+            outcome: list[str] | Exception
+            try:
+                # An answer for which nobody waits any more is not looked for.
+                outcome = [] if found.done() else list(self._lookup(name))[:_MOST]
+            except Exception as error:  # it is raised where it is awaited
+                outcome = error
+            with suppress(RuntimeError):  # the loop is closed: the runner has ended meanwhile
+                found.get_loop().call_soon_threadsafe(self._answered, found, outcome)
+
+    def _answered(self, found: Found, outcome: list[str] | Exception) -> None:
+        self._unanswered -= 1
         if found.done():  # nobody waits any more
             return
         if isinstance(outcome, Exception):
             found.set_exception(outcome)
-        else:
+        elif outcome:
             found.set_result(outcome)
+        else:
+            found.set_exception(OSError("the name has no address"))
