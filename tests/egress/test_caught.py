@@ -6,11 +6,13 @@ import hashlib
 import os
 import resource
 import socket
+import time
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
 
+from bulkhead.egress.caught import DNS_IDLE
 from tests.conftest import until
 from tests.egress import program
 from tests.egress.conftest import ECHO, LISTENS, MEGABYTE, PATIENCE, PORTS, RESETS, SPEAKS_FIRST, STALLS, STREAMS
@@ -100,8 +102,10 @@ class TestNames:
     def test_over_tcp(self, room: Room) -> None:
         assert room.guest.ask(program.asked_over_tcp, "127.0.0.1", "words", "words 2") == ["tcp words", "tcp words 2"]
 
-    def test_no_answer_ends_the_connection(self, room: Room) -> None:
+    def test_no_answer_ends_the_connection_at_once(self, room: Room) -> None:
+        begun = time.monotonic()
         assert room.guest.ask(program.asked_over_tcp, "127.0.0.1", "silent") == [""]
+        assert time.monotonic() < begun + DNS_IDLE / 2
 
     def test_the_system_resolver(self, room: Room) -> None:
         assert room.guest.ask(program.text_of, "/etc/resolv.conf") == "nameserver 127.0.0.1\n"
