@@ -207,8 +207,14 @@ asyncio.run(main())
     assert "TimeoutError" in ended.stderr
 
 
-def test_the_machines_resolver_is_the_default() -> None:
+def test_the_machines_own_resolver_is_asked(sink: Sink) -> None:
     assert "127.0.0.1" in system("localhost")
+    with (
+        Programs(rule(sink, "localhost"), lookup=system) as programs,
+        programs.connect("localhost", sink.port) as program,
+    ):
+        program.sendall(b"resolved")
+        until(lambda: sink.data == b"resolved", PATIENCE)
     with pytest.raises(OSError, match=r"."):
         system("name.invalid")
 

@@ -12,6 +12,7 @@ import pytest
 from bulkhead.egress import allowlist
 from bulkhead.egress.bounds import Bounds
 from bulkhead.egress.connection import refusal_hint
+from bulkhead.egress.http1 import Requests
 from bulkhead.spec import EgressRule
 from tests.conftest import until
 from tests.egress.sinks import NAME, OTHER, PATIENCE, Programs, Sink, assert_reset, keep, rule
@@ -199,6 +200,35 @@ def test_a_websocket_is_opaque_once_the_server_has_agreed(monkeypatch: pytest.Mo
             assert program.recv(1) == b""
             assert programs.reported().reason == ""
     assert sink.data == upgrade + b"held until then" + frames
+
+
+def test_a_server_that_ends_without_an_answer_to_an_upgrade(monkeypatch: pytest.MonkeyPatch) -> None:
+    upgrade = b"GET / HTTP/1.1\r\nHost: api.example.org\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+
+    def serve(conn: socket.socket, sink: Sink) -> None:
+        sink.arrived.append(conn.recv(1000))
+        conn.shutdown(socket.SHUT_WR)
+        keep(conn)
+
+    with Sink(serve) as sink:
+        monkeypatch.setattr(allowlist, "HTTP_PORT", sink.port)
+        with Programs(rule(sink)) as programs, programs.connect(NAME, sink.port) as program:
+            program.sendall(upgrade)
+            assert_reset(program)
+            assert programs.reported().reason == ""
+
+
+def test_a_check_that_fails_is_a_refusal(http: Programs, sink: Sink, monkeypatch: pytest.MonkeyPatch) -> None:
+    with http.connect(NAME, sink.port) as program:
+        program.sendall(get(NAME))
+        until(lambda: sink.data == get(NAME), PATIENCE)
+        monkeypatch.setattr(Requests, "feed", lambda *_: next(iter(())))
+        program.sendall(get(NAME))
+        assert_reset(program)
+    told = http.reported()
+    assert (told.decision, told.reason) == ("deny", "internal")
+    http.told.clear()  # elsewhere it is a fault
+    assert sink.data == get(NAME)
 
 
 # raw

@@ -70,8 +70,8 @@ def _refusal(address: str, *, private: bool) -> tuple[str, str]:
     return ("private", kind) if kind else ("", "")
 
 
-async def dial(addresses: Sequence[str], port: int, seconds: float) -> socket.socket:
-    """A connection to the first address that takes one, each getting its share of the time; non-blocking.
+async def dial(addresses: Sequence[str], port: int, seconds: float) -> tuple[socket.socket, str]:
+    """A connection that does not block, and its address: the first one that takes it within its share of the time.
 
     Raises the last one's OSError, which is TimeoutError if it did not answer.
     """
@@ -81,7 +81,7 @@ async def dial(addresses: Sequence[str], port: int, seconds: float) -> socket.so
     for index, address in enumerate(addresses):
         try:
             async with asyncio.timeout((end - loop.time()) / (len(addresses) - index)):
-                return await _connected(loop, address, port)
+                return await _connected(loop, address, port), address
         except OSError as error:
             failure = error
     raise failure

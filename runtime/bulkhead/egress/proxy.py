@@ -99,7 +99,7 @@ class EgressProxy:
             visit.reason = "closed"
             raise
         except Exception as error:  # nothing that a program sends may end its runner
-            visit.reason, visit.detail = "internal", repr(error)
+            visit.decision, visit.reason, visit.detail = "deny", "internal", repr(error)
         finally:
             self._visits.discard(visit)
             visit.end()
@@ -111,8 +111,8 @@ class EgressProxy:
         check = _check(visit)
         first = b"" if check is None else await self._heard(visit.caught, check)
         visit.decision = "allow"
-        visit.outside = await self._dialled(visit)
-        visit.dialled, visit.opened_ns = visit.outside.getpeername()[0], time.time_ns()
+        visit.outside, visit.dialled = await self._dialled(visit)
+        visit.opened_ns = time.time_ns()
         visit.pump = Pump(visit.caught, visit.outside, self._meters, self._buffer, self._bounds.idle)
         visit.pump.start(check, first)
         visit.clean = not await visit.pump.over
@@ -152,7 +152,7 @@ class EgressProxy:
             raise DeniedError(f"it did not say whom it speaks to: {error!r}", reason="silent") from error
         return first
 
-    async def _dialled(self, visit: Visit) -> socket:
+    async def _dialled(self, visit: Visit) -> tuple[socket, str]:
         rule, seconds = visit.rule, self._bounds.connect
         found = dial.vetted(await self._resolved(visit), private=rule is not None and rule.private)
         try:

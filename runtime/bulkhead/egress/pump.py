@@ -16,7 +16,7 @@ from socket import SHUT_WR
 from typing import TYPE_CHECKING
 
 from bulkhead.egress.http1 import Requests
-from bulkhead.errors import BulkheadError, LimitError
+from bulkhead.errors import LimitError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +36,7 @@ _NONE = memoryview(b"")
 
 
 class Pump:
-    """Begins with start(). over is whether the end was a reset, or the BulkheadError that ended it.
+    """Begins with start(). over is whether the end was a reset, or the error that ended it.
 
     buffer: PIECE bytes, used within one callback only, so one for all is enough. idle: seconds. The sockets do not
     block, and are the caller's to close.
@@ -58,13 +58,12 @@ class Pump:
         self._timer = self.loop.call_later(idle, self._look)
 
     def start(self, check: Check | None, first: bytes) -> None:
-        """first: the program's bytes that check has let through already; what follows goes through it too."""
+        """first: the program's bytes that check has let through already; what follows goes through it too.
+
+        Raises LimitError if first is more than may be sent.
+        """
         self._check = check
-        try:
-            self.up.send(first)
-        except BulkheadError as error:
-            self.fail(error)
-            return
+        self.up.send(first)
         self._note_check()
         self.up.resume()
         self.down.resume()
@@ -80,7 +79,7 @@ class Pump:
         if not self.over.done():
             self.over.set_result(reset)
 
-    def fail(self, error: BulkheadError) -> None:
+    def fail(self, error: Exception) -> None:
         self.stop()
         if not self.over.done():
             self.over.set_exception(error)
@@ -88,7 +87,7 @@ class Pump:
     def came_to_end(self, way: _Way) -> None:
         """way's source has said that nothing more comes."""
         way.stop()
-        if self._broken or (way is self.up and self._caught.was_reset):
+        if self._broken or self._other(way).held or (way is self.up and self._caught.was_reset):
             self.finish(reset=True)
         elif self.up.ended and self.down.ended:
             self.finish(reset=False)
@@ -201,7 +200,7 @@ class _Way:
             return
         try:
             self.send(self._judge(self._pump.buffer[:count]))
-        except BulkheadError as error:
+        except Exception as error:  # a check that fails in any way is a refusal
             self._pump.fail(error)
             return
         if self.held:
