@@ -16,7 +16,7 @@ from socket import SHUT_WR
 from typing import TYPE_CHECKING
 
 from bulkhead.egress.http1 import Requests
-from bulkhead.errors import LimitError
+from bulkhead.errors import BulkheadError, DeniedError, LimitError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,7 +36,7 @@ _NONE = memoryview(b"")
 
 
 class Pump:
-    """Begins with start(). over is whether the end was a reset, or the error that ended it.
+    """Begins with start(). over is whether the end was a reset, or the BulkheadError that ended it.
 
     buffer: PIECE bytes, used within one callback only, so one for all is enough. idle: seconds. The sockets do not
     block, and are the caller's to close.
@@ -79,7 +79,7 @@ class Pump:
         if not self.over.done():
             self.over.set_result(reset)
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: BulkheadError) -> None:
         self.stop()
         if not self.over.done():
             self.over.set_exception(error)
@@ -200,8 +200,11 @@ class _Way:
             return
         try:
             self.send(self._judge(self._pump.buffer[:count]))
-        except Exception as error:  # a check that fails in any way is a refusal
+        except BulkheadError as error:
             self._pump.fail(error)
+            return
+        except Exception as error:  # a check that fails is a refusal
+            self._pump.fail(DeniedError(repr(error), reason="internal"))
             return
         if self.held:
             self.pause()
