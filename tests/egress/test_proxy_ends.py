@@ -11,12 +11,15 @@ import pytest
 from bulkhead.egress.bounds import Meter
 from bulkhead.egress.caught import Caught
 from bulkhead.egress.gate import reset
+from bulkhead.egress.proxy import EgressProxy
 from bulkhead.egress.pump import PIECE, Pump
 from tests.conftest import until
 from tests.egress.sinks import NAME, PATIENCE, Programs, Sink, assert_reset, keep, rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from bulkhead.egress.connection import Connection
 
 
 def test_the_programs_half_close_is_passed_on() -> None:
@@ -120,6 +123,17 @@ def test_what_comes_after_the_sessions_end_is_refused() -> None:
         assert (programs.reported().decision, programs.reported().reason) == ("deny", "closed")
         assert asked == []
         sink.assert_silent()
+
+
+def test_a_connection_may_have_a_report_of_its_own() -> None:
+    of_all: list[Connection] = []
+    of_one: list[Connection] = []
+    program, sock = socket.socketpair()
+    sock.setblocking(False)
+    with program, sock:
+        caught = Caught(sock, "203.0.113.7", 443, "127.0.0.1", lambda *_: None)
+        asyncio.run(EgressProxy((), report=of_all.append).handle(caught, of_one.append))
+    assert ([told.reason for told in of_one], of_all) == (["address"], [])
 
 
 def pumped(program_end: socket.socket, outside: socket.socket, first: bytes, began: Callable[[Caught], None]) -> bool:
