@@ -1,4 +1,4 @@
-"""The ordered steps to a running sandbox: image -> seccomp -> owners of the mounts -> plan -> start.
+"""The ordered steps to a running sandbox: images -> seccomp -> owners of the mounts -> gate -> plan -> start.
 
 What is slow or can be wrong is done once, in ready() or prepare(); start() only starts, so that a server which died is
 back soon. A step that fails leaves nothing behind: the engine removes what it made of a container that did not start.
@@ -13,15 +13,21 @@ from typing import TYPE_CHECKING
 
 from bulkhead.engines import seccomp
 from bulkhead.engines.hardening import plan_for
+from bulkhead.spec import Server
 from bulkhead.supply.images import built_image, image_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
+    from anyio.abc import TaskGroup
+
+    from bulkhead.egress.network import Journal
     from bulkhead.engines.base import Engine, Sandbox
     from bulkhead.engines.hardening import Plan
     from bulkhead.spec import ServerSpec
     from bulkhead.supply.images import BuiltImage
+
+GATE = "bulkhead/gate"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,43 +39,82 @@ class Launch:
     image: BuiltImage
     seccomp: str
     owners: Mapping[str, tuple[int, int]]
+    gate: BuiltImage | None
+    state: Path
 
-    def plan(self) -> Plan:
+    def plan(self, sandbox_id: str = "", gate: str = "") -> Plan:
         """A fresh sandbox's. Raises UnenforceableError or ProfileError."""
         return plan_for(
             self.spec,
-            sandbox_id=f"{self.spec.name}-{secrets.token_hex(4)}",
+            sandbox_id=sandbox_id or _new_id(self.spec),
             image_digest=self.image.digest,
             image_command=self.image.command,
             seccomp=self.seccomp,
             owners=self.owners,
+            gate=gate,
         )
 
-    async def start(self) -> Sandbox:
-        """A fresh sandbox. Raises EngineError, UnenforceableError or ProfileError."""
-        return await self.engine.start(self.plan())
+    async def start(self, tasks: TaskGroup, journal: Journal) -> Sandbox:
+        """A fresh sandbox; tasks carry its network, if it has one, and journal is told of its connections.
+
+        Raises EngineError, StartError, UnenforceableError or ProfileError.
+        """
+        if self.gate is None:
+            return await self.engine.start(self.plan())
+        from bulkhead.egress.network import Gated, open_network  # noqa: PLC0415 - most servers have no network
+
+        sandbox_id = _new_id(self.spec)
+        network = await open_network(
+            self.spec,
+            self.engine,
+            sandbox_id=sandbox_id,
+            image=self.gate.digest,
+            seccomp=self.seccomp,
+            state=self.state,
+            journal=journal,
+        )
+        try:
+            sandbox = Gated(await self.engine.start(self.plan(sandbox_id, network.id)), network)
+        except BaseException:
+            await network.close()
+            raise
+        tasks.start_soon(sandbox.carry)
+        return sandbox
 
 
 def ready(spec: ServerSpec, engine: Engine, *, seccomp_profile: Path, state: Path) -> Launch | None:
-    """Everything before the start of a server whose image is there; None where it is not. Blocks for milliseconds.
+    """Everything before the start of a server whose images are there; None where not. Blocks for milliseconds.
 
     Raises ProfileError, StartError (reason ``build``) or EngineError.
     """
-    image = built_image(spec.server, engine, state=state)
-    return _launch(spec, engine, image, seccomp_profile) if image else None
+    images = [built_image(server, engine, state=state) for server in _needed(spec)]
+    found = [image for image in images if image is not None]
+    return _launch(spec, engine, found, seccomp_profile, state) if len(found) == len(images) else None
 
 
 async def prepare(
     spec: ServerSpec, engine: Engine, *, seccomp_profile: Path, state: Path, say: Callable[[str], None]
 ) -> Launch:
     """As ready(); an image that is not there is built or pulled."""
-    image = await image_for(spec.server, engine, state=state, say=say)
-    return _launch(spec, engine, image, seccomp_profile)
+    images = [await image_for(server, engine, state=state, say=say) for server in _needed(spec)]
+    return _launch(spec, engine, images, seccomp_profile, state)
 
 
-def _launch(spec: ServerSpec, engine: Engine, image: BuiltImage, seccomp_profile: Path) -> Launch:
+def _needed(spec: ServerSpec) -> list[Server]:
+    """What has to have an image: the server, and the gate of one that has a network."""
+    return [spec.server, Server(image=GATE)] if spec.egress else [spec.server]
+
+
+def _launch(
+    spec: ServerSpec, engine: Engine, images: Sequence[BuiltImage], seccomp_profile: Path, state: Path
+) -> Launch:
     owners = {mount.source: _owner(mount.source) for mount in spec.mounts}
-    return Launch(spec, engine, image, seccomp.load(seccomp_profile), owners)
+    image, gate = images[0], images[1] if len(images) > 1 else None
+    return Launch(spec, engine, image, seccomp.load(seccomp_profile), owners, gate, state)
+
+
+def _new_id(spec: ServerSpec) -> str:
+    return f"{spec.name}-{secrets.token_hex(4)}"
 
 
 def _owner(source: str) -> tuple[int, int]:

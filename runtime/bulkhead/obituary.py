@@ -33,6 +33,10 @@ def obituary(end: Exit, spec: ServerSpec, usage: Usage, *, spoken: bool, last_wo
         case "limit" if end.limit in _WHY:
             why, key = _WHY["start" if end.limit == "timeout" and not spoken else end.limit]
             return _limit(end.limit, f"{name}: {why}{_held_back(spec, usage)}", key)
+        case "limit" if end.limit == "gate":
+            return StartError(
+                "the server has lost its network", why=f"{name}: its gate ended", hint=_AGAIN, reason="lost"
+            )
         case "exited":
             said = " | ".join(last_words)
             why = f"{name} exited {end.code}" + (f"; its last words: {said}" if said else "")

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from bulkhead import telemetry
+from bulkhead.connections import Connections
 from bulkhead.costs import Costs
 from bulkhead.errors import BulkheadError, LimitError, ProtocolError, StartError
 from bulkhead.obituary import obituary
@@ -67,6 +68,7 @@ class Pending:
     deadline: float = math.inf
     before: Usage | None = None
     waited: float = 0.0
+    refused: list[str] = field(default_factory=list)  # what its server wanted to reach meanwhile, and might not
 
 
 @dataclass(slots=True)
@@ -84,6 +86,7 @@ class Status:
     sandbox: str = ""
     starts: int = 0
     last_end: str = ""
+    refused: tuple[str, ...] = ()
 
 
 class Relay:
@@ -93,7 +96,7 @@ class Relay:
         self,
         spec: ServerSpec,
         host: tuple[ByteReceiveStream, ByteSendStream],
-        launch: Callable[[], Awaitable[Sandbox]],
+        launch: Callable[[TaskGroup, Connections], Awaitable[Sandbox]],
         *,
         recorder: Telemetry,
         log: ServerLog,
@@ -109,6 +112,9 @@ class Relay:
         self._publish = publish
 
         self._session: Session[Pending] = Session()
+        self._connections = Connections(
+            spec.name, recorder, say=say, in_flight=self._in_flight, changed=self._refusals_changed
+        )
         self._status = Status()
         self._sandbox: Sandbox | None = None
         self._costs = Costs()  # of the last sandbox
@@ -356,7 +362,7 @@ class Relay:
             self._shaken = True
             self._protocol = str(answer.result.get("protocolVersion"))
             self._recorder.note(telemetry.PROTOCOL_VERSION, self._protocol)
-        verdict = chain.judge(chain.RESULT, answer, entry.context)
+        verdict = chain.judge(chain.RESULT, answer, entry.context._replace(refused=tuple(entry.refused)))
         if isinstance(verdict, Deny):
             entry.trace.set(telemetry.DECISION, "deny")
             await self._fail(entry, verdict.error)
@@ -428,7 +434,7 @@ class Relay:
             raise LimitError("the server is not started again", why=why, hint=hint, reason="restarts")
         if self._status.starts:
             self._restarts.append(now)
-        sandbox = await self._launch()
+        sandbox = await self._launch(self._tasks, self._connections)
         self._session.server.end()  # ids of the server before it are this one's to use
         self._sandbox, self._costs, self._spoken = sandbox, Costs(sandbox), False
         self._status = replace(self._status, sandbox=sandbox.id, starts=self._status.starts + 1)
@@ -488,6 +494,17 @@ class Relay:
         if isinstance(note, Notification) and (entry := self._session.server.cancel(note)) is not None:
             entry.trace.end("cancelled")
         await self._to_host(frame)
+
+    # Its connections
+
+    def _in_flight(self) -> list[Pending]:
+        """The tool calls that a connection may belong to; where there is none, any request, as in a start."""
+        pending = list(self._session.host.pending.values())
+        return [entry for entry in pending if entry.context.method == "tools/call"] or pending
+
+    def _refusals_changed(self) -> None:
+        self._status = replace(self._status, refused=self._connections.refused)
+        self._publish(self._status)
 
     # Deadlines and limits
 

@@ -16,13 +16,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class SessionStatus:
-    """One runner's session. sandbox is "" while none runs; last_end is how the last one ended, as "oom"."""
+    """One runner's session. sandbox is "" while none runs; last_end is how the last one ended, as "oom".
+
+    refused: what its server wanted to reach last, and might not: "HOST:PORT", or "HOST".
+    """
 
     server: str
     pid: int
     sandbox: str = ""
     starts: int = 0
     last_end: str = ""
+    refused: tuple[str, ...] = ()
 
 
 def path_of(state: Path, runner: str) -> Path:

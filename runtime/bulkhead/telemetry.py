@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from bulkhead.outbox import Outbox
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from bulkhead.telemetry_sdk import Spans
@@ -35,6 +35,9 @@ REQUEST_ID = "jsonrpc.request.id"
 STATUS_CODE = "rpc.response.status_code"
 ERROR_TYPE = "error.type"
 TRANSPORT = "network.transport"
+SERVER_ADDRESS = "server.address"
+SERVER_PORT = "server.port"
+PEER_ADDRESS = "network.peer.address"
 
 SERVER_OPERATION = "mcp.server.operation.duration"
 CLIENT_OPERATION = "mcp.client.operation.duration"
@@ -55,6 +58,10 @@ THROTTLED_SECONDS = "bulkhead.cpu.throttled_seconds"
 MEMORY_PEAK = "bulkhead.memory.peak_bytes"
 BYTES_IN = "bulkhead.bytes.in"
 BYTES_OUT = "bulkhead.bytes.out"
+RULE = "bulkhead.egress.rule"
+REASON = "bulkhead.egress.reason"
+BYTES_SENT = "bulkhead.egress.bytes.sent"
+BYTES_RECEIVED = "bulkhead.egress.bytes.received"
 DROPPED = "bulkhead.dropped"
 
 TOOL_ERROR = "tool_error"
@@ -164,6 +171,22 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
+class Connected:
+    """A connection of the sandbox's. Times are Unix nanoseconds; calls are those in flight when it began.
+
+    Its span is a child of the CLIENT span of the one call, or linked to those of several.
+    """
+
+    name: str
+    begun_at: int
+    ended_at: int
+    attributes: Mapping[str, Value]
+    error_type: str
+    calls: tuple[Call, ...]
+    common: Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
 class SessionEnd:
     """A session that is over; metric is SERVER_SESSION or CLIENT_SESSION."""
 
@@ -171,6 +194,9 @@ class SessionEnd:
     seconds: float
     error_type: str
     common: Mapping[str, Value]
+
+
+Record = Call | Connected | SessionEnd
 
 
 class Telemetry:
@@ -183,7 +209,7 @@ class Telemetry:
         self._resource = dict(resource)
         self._state = state
         self._spans: Spans | None = None
-        self._outbox: Outbox[Call | SessionEnd] = Outbox("bulkhead-telemetry", self._open, size=settings.queue)
+        self._outbox: Outbox[Record] = Outbox("bulkhead-telemetry", self._open, size=settings.queue)
         self._begun = time.monotonic()
         self._sandbox_begun: float | None = None
 
@@ -200,7 +226,19 @@ class Telemetry:
         """A message came in. parent is ``params._meta.traceparent``; one that is not valid is as if there were none."""
         return Call(self, method, request_id=request_id, name=name, uri=uri, parent=parent, from_host=from_host)
 
-    def finished(self, record: Call | SessionEnd) -> None:
+    def connected(
+        self,
+        name: str,
+        times: tuple[int, int],
+        attributes: Mapping[str, Value],
+        *,
+        error_type: str,
+        calls: Sequence[Call],
+    ) -> None:
+        """A connection of the sandbox's has ended; times are its begin and end."""
+        self.finished(Connected(name, *times, attributes, error_type, tuple(calls), self.common))
+
+    def finished(self, record: Record) -> None:
         """Hands a record to the thread."""
         if self.settings.wanted:
             self._outbox.put(record)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.trace.export import SpanExportResult
 from opentelemetry.trace import INVALID_SPAN_CONTEXT
@@ -133,7 +133,7 @@ class Collector:
 def line_of(span: ReadableSpan) -> bytes:
     """The span in the shape of SpanLine, and a newline."""
     context, parent = span.get_span_context() or INVALID_SPAN_CONTEXT, span.parent
-    line = {
+    line: dict[str, Any] = {
         "trace_id": f"{context.trace_id:032x}",
         "span_id": f"{context.span_id:016x}",
         "parent_id": f"{parent.span_id:016x}" if parent else "",
@@ -145,6 +145,7 @@ def line_of(span: ReadableSpan) -> bytes:
         "attributes": dict(span.attributes or {}),
         "events": [{"name": e.name, "time": e.timestamp, "attributes": dict(e.attributes or {})} for e in span.events],
         "resource": dict(span.resource.attributes),
+        "links": [f"{link.context.trace_id:032x}-{link.context.span_id:016x}" for link in span.links],
     }
     return _encode(line).encode("ascii") + b"\n"
 

@@ -17,6 +17,7 @@ from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import ALWAYS_ON, Decision, ParentBased, StaticSampler
 from opentelemetry.trace import (
+    Link,
     NonRecordingSpan,
     SpanContext,
     SpanKind,
@@ -28,7 +29,7 @@ from opentelemetry.trace import (
 
 from bulkhead import __version__
 from bulkhead import telemetry as names
-from bulkhead.telemetry import Call, clean
+from bulkhead.telemetry import Call, Connected, clean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.metrics.export import MetricReader
     from opentelemetry.trace import Span
 
-    from bulkhead.telemetry import SessionEnd, Value
+    from bulkhead.telemetry import Record, Value
 
 # Which attribute a method's params.name is, and which methods' params.uri is a resource.
 _NAME_KEYS = {"tools/call": names.TOOL, "prompts/get": names.PROMPT}
@@ -110,11 +111,13 @@ class Spans:
         """Spans that an exporter lost."""
         return sum(exporter.lost for exporter in self._exporters)
 
-    def write(self, batch: Sequence[Call | SessionEnd]) -> None:
+    def write(self, batch: Sequence[Record]) -> None:
         """Sink."""
         for number, record in enumerate(batch, start=1):
             if isinstance(record, Call):
                 self._call(record)
+            elif isinstance(record, Connected):
+                self._connected(record)
             elif self._histograms is not None:
                 self._histograms.session(record)
             if len(batch) < _FLOOD:
@@ -144,6 +147,23 @@ class Spans:
             ended_at, error_type = call.answered_at or call.ended_at, _their_error(call)
             self._finish(client, names.CLIENT_OPERATION, shared, (call.sent_at, ended_at, error_type))
         self._finish(server, names.SERVER_OPERATION, shared, (call.begun_at, call.ended_at, call.error_type))
+
+    def _connected(self, record: Connected) -> None:
+        others = [_context_of(call) for call in record.calls]
+        alone = others[0] if len(others) == 1 else None
+        self._ids.next = alone.trace_id if alone else _new_id(16), _new_id(8)
+        span = self._tracer.start_span(
+            clean(record.name),
+            set_span_in_context(NonRecordingSpan(alone), Context()) if alone else Context(),
+            SpanKind.CLIENT,
+            {key: cleaned(value) for key, value in {**record.common, **record.attributes}.items()},
+            links=() if alone else [Link(other) for other in others],
+            start_time=record.begun_at,
+        )
+        if record.error_type:
+            span.set_attributes(error_attributes(record.error_type))
+            span.set_status(Status(StatusCode.ERROR))
+        span.end(max(record.begun_at, record.ended_at))
 
     def _start(self, kind: SpanKind, attributes: Mapping[str, Value], at: int, context: Context) -> Span:
         return self._tracer.start_span(_span_name(attributes), context, kind, attributes, start_time=at)
@@ -205,9 +225,18 @@ def _about(resource: Mapping[str, str]) -> dict[str, Any]:
 def _parent(call: Call) -> Context:
     if not call.parent_id:
         return Context()
+    return set_span_in_context(NonRecordingSpan(_context_of(call, call.parent_id)), Context())
+
+
+def _context_of(call: Call, span_id: str = "") -> SpanContext:
+    """Of one of its spans: the CLIENT span, where none is named."""
     flags = TraceFlags(TraceFlags.SAMPLED if call.sampled else TraceFlags.DEFAULT)
-    remote = SpanContext(int(call.trace_id, 16), int(call.parent_id, 16), is_remote=True, trace_flags=flags)
-    return set_span_in_context(NonRecordingSpan(remote), Context())
+    span = int(span_id or call.client_id, 16)
+    return SpanContext(int(call.trace_id, 16), span, is_remote=bool(span_id), trace_flags=flags)
+
+
+def _new_id(size: int) -> int:
+    return int.from_bytes(os.urandom(size)) or 1
 
 
 def _shared(call: Call) -> dict[str, Value]:

@@ -26,7 +26,8 @@ _FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
 class SpanLine:
     """One span. Times are Unix nanoseconds, ids lower-case hexadecimal; parent_id is "" where there is none.
 
-    kind: SERVER or CLIENT. status: UNSET, OK or ERROR. events: objects with name, time and attributes.
+    kind: SERVER or CLIENT. status: UNSET, OK or ERROR. events: objects with name, time and attributes. links: other
+    spans, as "TRACE_ID-SPAN_ID".
     """
 
     trace_id: str
@@ -40,10 +41,11 @@ class SpanLine:
     attributes: Mapping[str, Any]
     events: Sequence[Mapping[str, Any]]
     resource: Mapping[str, Any]
+    links: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         """Raises TypeError for a line that another program wrote, or that was torn and still is JSON."""
-        texts = (self.trace_id, self.span_id, self.parent_id, self.name, self.kind, self.status)
+        texts = (self.trace_id, self.span_id, self.parent_id, self.name, self.kind, self.status, *self.links)
         objects = (self.attributes, self.resource, *self.events)
         if not (
             all(type(text) is str for text in texts)
@@ -116,7 +118,7 @@ def _span(line: bytes) -> SpanLine | None:
     """None for what is no span. Keys of a later version are left out."""
     with suppress(ValueError, TypeError, LookupError, RecursionError):
         data = json.loads(line)
-        return SpanLine(**{field.name: data[field.name] for field in fields(SpanLine)})
+        return SpanLine(**{field.name: data[field.name] for field in fields(SpanLine) if field.name in data})
     return None
 
 

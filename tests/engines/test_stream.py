@@ -12,7 +12,8 @@ import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
-from bulkhead.engines.docker_stream import HIGH, RING, Attachment
+from bulkhead.engines.docker_stream import RING, Attachment
+from bulkhead.inflow import HIGH
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator

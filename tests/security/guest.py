@@ -156,4 +156,4 @@ class Inn:
     async def _launched(self, spec: ServerSpec) -> Sandbox:
         profile = seccomp_profile(spec.sandbox.seccomp)
         launch = await prepare(spec, self.engine, seccomp_profile=profile, state=self.state, say=print)
-        return await launch.start()
+        return await self.engine.start(launch.plan())

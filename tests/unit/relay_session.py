@@ -20,7 +20,7 @@ from bulkhead.engines.hardening import plan_for
 from bulkhead.relay import Relay, Status
 from bulkhead.serverlog import ServerLog
 from bulkhead.spec import Limits, Server, ServerSpec
-from bulkhead.telemetry import Call, SessionEnd, Telemetry, TelemetrySettings
+from bulkhead.telemetry import Call, Telemetry, TelemetrySettings
 from bulkhead.wire.frames import Splitter
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from bulkhead.engines.base import Sandbox
     from bulkhead.engines.fake import Process
     from bulkhead.errors import BulkheadError
+    from bulkhead.telemetry import Record
 
 Frame: TypeAlias = dict[str, Any]
 Tool: TypeAlias = "Callable[[Link, Frame], Coroutine[Any, Any, None]]"
@@ -135,7 +136,7 @@ class Recorded(Telemetry):
         self.begun.append(call)
         return call
 
-    def finished(self, record: Call | SessionEnd) -> None:
+    def finished(self, record: Record) -> None:
         if isinstance(record, Call):
             self.ended.append(record)
 
@@ -259,7 +260,7 @@ async def session(
     engine = FakeEngine(daemon, state=folder / "state")
     ids = itertools.count(1)
 
-    async def start() -> Sandbox:
+    async def start(*_: object) -> Sandbox:
         sandbox_id = f"test-{next(ids)}"
         return await engine.start(
             plan_for(spec, sandbox_id=sandbox_id, image_digest=IMAGE, image_command=(), seccomp="{}", owners={})
@@ -273,7 +274,7 @@ async def session(
     relay = Relay(
         spec,
         inner,
-        start if launch is None else lambda: launch(start),
+        start if launch is None else lambda *_: launch(start),
         recorder=recorder,
         log=ServerLog(folder / "logs" / "test.log"),
         say=host.said.append,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 
+import h11
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -317,6 +319,35 @@ def test_pieces_do_not_matter(parts: list[bytes], noise: bytes, size: int) -> No
 def test_no_request_for_another_host_is_forwarded(parts: list[bytes], tail: bytes) -> None:
     data = b"".join(parts)
     assert fed(data + EVIL + tail, 1) == (data, "it is for 'evil.example'")
+
+
+def hosts_that_h11_sees(data: bytes) -> list[bytes]:
+    """The Host of each request that another parser, a server's, finds in data."""
+    server, hosts = h11.Connection(h11.SERVER, max_incomplete_event_size=2**20), []
+    server.receive_data(data or b"\r\n")  # nothing at all would be the end of the stream
+    with suppress(h11.RemoteProtocolError):
+        while (event := server.next_event()) not in (h11.NEED_DATA, h11.PAUSED):
+            if isinstance(event, h11.Request):
+                hosts.append(dict(event.headers).get(b"host", b""))
+            if isinstance(event, h11.EndOfMessage):
+                server.send(h11.Response(status_code=200, headers=[(b"content-length", b"0")]))
+                server.send(h11.EndOfMessage())
+                if server.our_state is h11.MUST_CLOSE:
+                    break
+                server.start_next_cycle()
+    return hosts
+
+
+@given(st.lists(PARTS | st.sampled_from([case[0] for case in REFUSED.values()]), max_size=5), st.binary(max_size=9))
+def test_another_parser_finds_no_other_host_in_what_is_forwarded(parts: list[bytes], noise: bytes) -> None:
+    passed, _ = fed(b"".join(parts) + noise, 1)
+    assert {host.lower().removesuffix(b":80") for host in hosts_that_h11_sees(passed)} <= {NAME.encode()}
+
+
+@pytest.mark.parametrize("case", ACCEPTED)
+def test_another_parser_finds_as_many_requests(case: str) -> None:
+    data = ACCEPTED[case]
+    assert len(hosts_that_h11_sees(data + GET)) == (1 if b"HTTP/1.0" in data else 2)
 
 
 @given(st.binary(max_size=200))

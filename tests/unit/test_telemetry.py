@@ -13,7 +13,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.trace import SpanKind, StatusCode
 
 from bulkhead import telemetry as names
-from bulkhead.telemetry import SessionEnd, Telemetry, TelemetrySettings, clean
+from bulkhead.telemetry import Telemetry, TelemetrySettings, clean
 from bulkhead.telemetry_metrics import MAX_SERIES, OTHER
 from bulkhead.telemetry_sdk import Exporter, Spans
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from opentelemetry.sdk.trace import ReadableSpan
 
-    from bulkhead.telemetry import Call
+    from bulkhead.telemetry import Call, Record
 
 TRACE, PARENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 TRACEPARENT = f"00-{TRACE}-{PARENT}-01"
@@ -49,7 +49,7 @@ class Recorder(Telemetry):
         self.reader = InMemoryMetricReader()
         self.sink = Spans({names.SERVER: "everything"}, exporters=[self.memory], readers=[self.reader])
 
-    def finished(self, record: Call | SessionEnd) -> None:
+    def finished(self, record: Record) -> None:
         """Instead of the queue."""
         self.sink.write([record])
 

@@ -132,5 +132,5 @@ _HINTS = {"readOnlyHint": "reads only", "destructiveHint": "destroys", "openWorl
 
 def _rights(spec: ServerSpec) -> str:
     mounts = [f"{'write' if mount.write else 'read'} {mount.source}" for mount in spec.mounts]
-    hosts = [f"reach {rule.host}:{','.join(map(str, rule.ports))} (not in this version)" for rule in spec.egress]
+    hosts = [f"reach {rule.host}:{','.join(map(str, rule.ports))}" for rule in spec.egress]
     return "; ".join([*mounts, *hosts]) or "read and write nothing of this machine, and reach no network"

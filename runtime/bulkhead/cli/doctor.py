@@ -141,7 +141,7 @@ async def _start(engine: Engine, program: str) -> Sandbox:
         limits=Limits(memory=_MEMORY, pids=_PIDS, tmp=2**20),
     )
     launch = await prepare(spec, engine, seccomp_profile=seccomp_profile("default"), state=state_dir(), say=say)
-    return await launch.start()
+    return await engine.start(launch.plan())
 
 
 def _name() -> str:

@@ -76,7 +76,7 @@ class Early:
         allow(self.spec)
         profile = seccomp_profile(self.spec.sandbox.seccomp)
         self.launch = ready(self.spec, self.engine, seccomp_profile=profile, state=state)
-        if self.launch is not None:
+        if self.launch is not None and self.launch.gate is None:
             self._plan = self.launch.plan()
             self._thread = threading.Thread(target=self._begin, name="bulkhead-early", daemon=True)
             self._thread.start()

@@ -63,12 +63,13 @@ async def _ps(args: argparse.Namespace, engine: Engine) -> int:
             "started": running[session.sandbox].started if session.sandbox in running else None,
             "starts": session.starts,
             "last_end": session.last_end,
+            "refused": session.refused,
             "pid": session.pid,
         }
         for session in read_sessions(state_dir())
     ]
     known = {row["id"] for row in rows}
-    rows += [_left_behind(info) for info in running.values() if info.id not in known]
+    rows += [_left_behind(info) for info in running.values() if info.id not in known and not info.gate]
     _print(rows, as_json=args.json)
     return 0
 
@@ -76,7 +77,7 @@ async def _ps(args: argparse.Namespace, engine: Engine) -> int:
 def _left_behind(info: SandboxInfo) -> dict[str, Any]:
     state = "running" if info.running else "left behind"
     return {"id": info.id, "server": info.server, "state": state, "started": info.started} | {
-        "starts": None, "last_end": "", "pid": None,
+        "starts": None, "last_end": "", "refused": [], "pid": None,
     }  # fmt: skip
 
 
@@ -87,18 +88,21 @@ def _print(rows: list[dict[str, Any]], *, as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from bulkhead.telemetry import clean
+
     table = Table(box=None, pad_edge=False)
-    for heading in ("SANDBOX", "SERVER", "STATE", "UP", "STARTS", "LAST END", "RUNNER"):
+    for heading in ("SANDBOX", "SERVER", "STATE", "UP", "STARTS", "LAST END", "REFUSED", "RUNNER"):
         table.add_column(heading)
     for row in rows:
         up = f"{time.time() - row['started']:.0f} s" if row["started"] else "-"
-        cells = (row["id"] or "-", row["server"], row["state"], up, row["starts"], row["last_end"] or "-", row["pid"])
-        table.add_row(*("-" if cell is None else str(cell) for cell in cells))
+        refused = ", ".join(map(clean, row["refused"]))
+        cells = (row["id"], row["server"], row["state"], up, row["starts"], row["last_end"], refused, row["pid"])
+        table.add_row(*("-" if cell in (None, "") else str(cell) for cell in cells))
     Console(highlight=False, markup=False).print(table if rows else "no sandboxes")
 
 
 async def _stop(args: argparse.Namespace, engine: Engine) -> int:
-    found = [info.id for info in await engine.list() if info.id.startswith(args.id)]
+    found = [info.id for info in await engine.list() if info.id.startswith(args.id) and not info.gate]
     if len(found) != 1:
         what = f"{len(found)} sandboxes begin with {args.id!r}"
         raise UsageError(what, hint="`bulkhead ps` lists them")
@@ -112,7 +116,8 @@ async def _kill(args: argparse.Namespace, engine: Engine) -> int:
     infos = await engine.list()
     for info in infos:
         await engine.remove(info.id)
-    sys.stdout.write(f"stopped {len(infos)} of {len(infos)} sandboxes\n")
+    count = sum(not info.gate for info in infos)
+    sys.stdout.write(f"stopped {count} of {count} sandboxes\n")
     return 0
 
 

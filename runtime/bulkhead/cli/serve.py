@@ -13,10 +13,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import anyio
-    from anyio.abc import ByteReceiveStream, ByteSendStream
+    from anyio.abc import ByteReceiveStream, ByteSendStream, TaskGroup
 
     from bulkhead.cli.early import Early
     from bulkhead.config.settings import Settings
+    from bulkhead.egress.network import Journal
     from bulkhead.engines.base import Engine, Sandbox
     from bulkhead.engines.runners import Runner
     from bulkhead.launch import Launch
@@ -70,8 +71,8 @@ async def serve(
         try:
             launch = first.launch or await _prepared(first, resolve, state, say)
 
-            async def start() -> Sandbox:
-                return await first.sandbox() or await launch.start()
+            async def start(tasks: TaskGroup, journal: Journal) -> Sandbox:
+                return await first.sandbox() or await launch.start(tasks, journal)
 
             recorder = _recorder(launch, first.settings, state)
             status_file = path_of(state, runner.id)
@@ -121,7 +122,9 @@ async def _reap(engine: Engine) -> None:
 def _publish(path: Path, server: str, status: Status) -> None:
     from bulkhead.sessions import SessionStatus, write_session
 
-    write_session(path, SessionStatus(server, os.getpid(), status.sandbox, status.starts, status.last_end))
+    write_session(
+        path, SessionStatus(server, os.getpid(), status.sandbox, status.starts, status.last_end, status.refused)
+    )
 
 
 def _recorder(launch: Launch, settings: Settings, state: Path) -> Telemetry:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections import deque
+from collections import defaultdict, deque
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -22,10 +22,14 @@ _UNWRAPPED = 4096
 
 
 class Traced(NamedTuple):
-    """One call: what whoever asked had to wait for, and what the other side took, if it was sent there."""
+    """One call: what whoever asked had to wait for, and what the other side took, if it was sent there.
+
+    connections are those of the sandbox's that began meanwhile. One that began when no call was in flight stands alone.
+    """
 
     server: SpanLine
-    client: SpanLine | None
+    client: SpanLine | None = None
+    connections: Sequence[SpanLine] = ()
 
 
 def add_parser(commands: Any) -> None:
@@ -45,7 +49,7 @@ def run(args: argparse.Namespace) -> int:
 
     calls = last_calls(read_spans(state_path()), args.name, args.last)
     if args.json:
-        spans = [asdict(span) for call in calls for span in call if span is not None]
+        spans = [asdict(span) for call in calls for span in (call.server, call.client, *call.connections) if span]
         sys.stdout.write(json.dumps(spans, indent=2) + "\n")
     elif calls:
         _print(calls)
@@ -56,18 +60,26 @@ def run(args: argparse.Namespace) -> int:
 
 def last_calls(spans: Iterable[SpanLine], name: str, count: int) -> list[Traced]:
     """The last count calls in the order of their start; of the server called name, or of all."""
-    from bulkhead.telemetry import SERVER
+    from bulkhead.telemetry import SERVER, SERVER_ADDRESS
 
     clients: dict[str, SpanLine] = {}
+    connections: defaultdict[str, list[SpanLine]] = defaultdict(list)
     calls: deque[Traced] = deque(maxlen=count)
     for span in spans:
         if name and span.resource.get(SERVER) != name:
             continue
-        if span.kind == "CLIENT":  # it ends before the SERVER span that it belongs to
+        if SERVER_ADDRESS in span.attributes:
+            if above := [span.parent_id] if span.parent_id else [link.rpartition("-")[2] for link in span.links]:
+                for call in above:
+                    connections[call].append(span)
+            else:
+                calls.append(Traced(span))
+        elif span.kind == "CLIENT":  # it ends before the SERVER span that it belongs to
             clients[span.parent_id] = span
         else:
             calls.append(Traced(span, clients.pop(span.span_id, None)))
-    return sorted(calls, key=lambda call: call.server.start)
+    found = [call._replace(connections=connections[call.client.span_id]) if call.client else call for call in calls]
+    return sorted(found, key=lambda call: call.server.start)
 
 
 def _print(calls: Sequence[Traced]) -> None:
@@ -96,7 +108,9 @@ def trees(calls: Sequence[Traced]) -> list[Tree]:
         for event in call.server.events:
             tree.add(_event(event, call.server.start))
         if call.client is not None:
-            branches[call.client.span_id] = tree.add(_other_side(call))
+            branches[call.client.span_id] = branch = tree.add(_other_side(call))
+            for connection in sorted(call.connections, key=lambda span: span.start):
+                branch.add(_connection(connection))
     return roots
 
 
@@ -142,6 +156,26 @@ def _event(event: Any, begun: int) -> str:
     attributes = event.get("attributes")
     details = [f"{_text(k)}={_text(v)}" for k, v in attributes.items()] if isinstance(attributes, dict) else []
     return "  ".join([f"+{_seconds(after)}", _text(event.get("name", "")), *details])
+
+
+def _connection(span: SpanLine) -> Text:
+    from rich.text import Text
+
+    from bulkhead import telemetry as names
+
+    decision, reason = span.attributes.get(names.DECISION), _text(span.attributes.get(names.REASON, ""))
+    moved = [
+        text.format(_bytes(count))
+        for key, text in ((names.BYTES_SENT, "out {}"), (names.BYTES_RECEIVED, "in {}"))
+        if isinstance(count := span.attributes.get(key), int) and count
+    ]
+    parts = [
+        (_text(span.name), ""),
+        (_seconds(span.end - span.start), ""),
+        (", ".join(moved), ""),
+        (f"refused: {reason}" if decision == "deny" else reason, "yellow" if decision == "deny" else "red"),
+    ]
+    return Text("  ").join(Text(text, style=style) for text, style in parts if text)
 
 
 def _other_side(call: Traced) -> Text:

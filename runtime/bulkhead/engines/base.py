@@ -71,7 +71,7 @@ class EngineInfo:
 
 @dataclass(frozen=True, slots=True)
 class SandboxInfo:
-    """One sandbox of ours, running or left behind, as list() sees it."""
+    """One sandbox of ours, running or left behind, as list() sees it. gate: it is another one's gate."""
 
     id: str
     server: str
@@ -79,6 +79,7 @@ class SandboxInfo:
     image: str
     started: float
     running: bool
+    gate: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from bulkhead.engines.docker_client import Client
 from bulkhead.engines.docker_images import DockerImages
 from bulkhead.engines.docker_info import engine_info
 from bulkhead.engines.docker_start import REMOVED, discard, start_container
-from bulkhead.engines.runners import RUNNER, SANDBOX, SERVER, STATE, forget, hold, is_dead, known, note, state_id
+from bulkhead.engines.runners import GATE, RUNNER, SANDBOX, SERVER, STATE, forget, hold, is_dead, known, note, state_id
 from bulkhead.errors import ConflictError, GoneError
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class DockerEngine:
         self.images: ImageStore = DockerImages(self._client, self._api, self._labels)
 
     async def probe(self) -> EngineInfo:
-        return await self._thread(self._probe)
+        return self._info if self._info is not None else await self._thread(self._probe)
 
     async def start(self, plan: Plan) -> Sandbox:
         from anyio.lowlevel import checkpoint_if_cancelled  # noqa: PLC0415 - see the module's rule
@@ -68,7 +68,8 @@ class DockerEngine:
 
     def begin(self, plan: Plan) -> Started:
         refuse_plan(plan, self._info or self._probe())
-        return start_container(self._client, plan, self._labels | {SERVER: plan.server, SANDBOX: plan.id})
+        own = {SERVER: plan.server, SANDBOX: plan.id} | ({GATE: "yes"} if plan.network == "gate" else {})
+        return start_container(self._client, plan, self._labels | own)
 
     def adopt(self, plan: Plan, begun: Started) -> Sandbox:
         from bulkhead.engines.docker_sandbox import DockerSandbox  # noqa: PLC0415 - see the module's rule
@@ -142,4 +143,5 @@ def _sandbox_info(container: dict[str, Any]) -> SandboxInfo:
         image=container["ImageID"],
         started=float(container["Created"]),
         running=container["State"] in ("running", "paused"),
+        gate=bool(_label(container, GATE)),
     )

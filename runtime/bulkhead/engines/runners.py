@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 STATE, RUNNER, SERVER, SANDBOX = "bulkhead.state", "bulkhead.runner", "bulkhead.server", "bulkhead.sandbox"
+GATE = "bulkhead.gate"
 
 
 @dataclass(frozen=True, slots=True)

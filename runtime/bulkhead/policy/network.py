@@ -1,8 +1,7 @@
-"""The network that this version gives to no server: a call that failed for want of it was denied, and is told so.
+"""A call that failed because the network refused something was denied, and its host is told so: by whom, and why.
 
-No sandbox has a network until egress is built, so a server that needs one fails at its own calls. The host is told that
-it was denied, by whom and why, instead of the resolver's error that the server passes on. That a network was wanted is
-seen from the profile's [[egress]], or from the words that resolvers and HTTP clients have for it.
+The server passes on a resolver's or a connection's error, which says nothing of a decision. What the gate refused is
+known; a sandbox without egress has no gate, and there the words that resolvers and HTTP clients have for it tell.
 """
 
 from __future__ import annotations
@@ -26,17 +25,33 @@ _UNREACHED = re.compile(
 
 
 def denied(message: Message, context: Context) -> Verdict:
-    """Turns the failed call of a server that wanted a network into a denial."""
+    """Turns the failed call of a server that wanted more of the network than it has into a denial."""
     if context.method != "tools/call" or not isinstance(message, Answer) or message.result is None:
         return ALLOW
-    if message.result.get("isError") is not True or not (context.spec.egress or _UNREACHED.search(_text(message))):
+    if message.result.get("isError") is not True:
         return ALLOW
-    hosts = ", ".join(rule.host for rule in context.spec.egress) or "no host"
+    if context.refused:
+        return _refused(context)
+    return _offline(context) if not context.spec.egress and _UNREACHED.search(_text(message)) else ALLOW
+
+
+def _refused(context: Context) -> Deny:
+    hosts = ", ".join(f"{rule.host}:{','.join(map(str, rule.ports))}" for rule in context.spec.egress)
+    return Deny(
+        DeniedError(
+            f"tool {context.tool!r} failed: it was refused to reach {', '.join(context.refused)}",
+            why=f"the profile grants {hosts}",
+            hint="add it to [[egress]], or start with --allow HOST:PORT, if the server should reach it",
+        )
+    )
+
+
+def _offline(context: Context) -> Deny:
     return Deny(
         DeniedError(
             f"tool {context.tool!r} failed without a network",
-            why=f"the profile grants {hosts}, and this version starts every server without a network",
-            hint="egress comes with a later version; nothing was sent",
+            why="the profile grants no host, so its sandbox has no network",
+            hint="name what it should reach in [[egress]], or start with --allow HOST:PORT; nothing was sent",
         )
     )
 

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 class Context(NamedTuple):
     """What a guard may know besides the message. method and tool are the request's, for its answer too.
 
-    recent: tool calls of the last 60 s. in_flight: tool calls without an answer; both without this one.
+    recent: tool calls of the last 60 s. in_flight: tool calls without an answer; both without this one. refused: what
+    the server wanted to reach during the call, and might not: "HOST:PORT", or "HOST".
     """
 
     spec: ServerSpec
@@ -24,6 +25,7 @@ class Context(NamedTuple):
     tool: str = ""
     recent: int = 0
     in_flight: int = 0
+    refused: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

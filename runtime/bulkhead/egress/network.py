@@ -1,0 +1,119 @@
+"""A sandbox's way out for as long as it lives: the gate that catches, and the proxy that judges, joined to one."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+import anyio
+
+from bulkhead.egress.bounds import DEFAULT
+from bulkhead.egress.opening import open_gate
+from bulkhead.egress.proxy import EgressProxy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from anyio.abc import ByteReceiveStream, ByteSendStream, TaskGroup
+
+    from bulkhead.egress.caught import Caught
+    from bulkhead.egress.connection import Connection
+    from bulkhead.egress.opening import Gate
+    from bulkhead.engines.base import Engine, Exit, Sandbox, Usage
+    from bulkhead.spec import ServerSpec
+
+
+class Journal(Protocol):
+    """Who is told of connections. Neither waits nor raises."""
+
+    def begun(self) -> Callable[[Connection], None]:
+        """A connection was caught; what is returned takes it at its end."""
+
+    def report(self, connection: Connection) -> None:
+        """A refused name."""
+
+
+class Network:
+    """An open gate with its proxy. id is the gate's, which a Plan joins."""
+
+    def __init__(self, gate: Gate, proxy: EgressProxy, journal: Journal) -> None:
+        self.id = gate.id
+        self._gate = gate
+        self._proxy = proxy
+        self._journal = journal
+
+    async def serve(self) -> None:
+        """Until the gate has ended."""
+        async with anyio.create_task_group() as tasks:
+            try:
+                await self._gate.serve(partial(self._judge, tasks), self._proxy.answer)
+            finally:
+                self._proxy.close()
+
+    async def close(self) -> None:
+        """Ends the gate, and so serve()."""
+        self._proxy.close()
+        await self._gate.close()
+
+    def _judge(self, tasks: TaskGroup, caught: Caught) -> None:
+        tasks.start_soon(self._proxy.handle, caught, self._journal.begun())
+
+
+async def open_network(
+    spec: ServerSpec, engine: Engine, *, sandbox_id: str, image: str, seccomp: str, state: Path, journal: Journal
+) -> Network:
+    """A network for the sandbox that will be sandbox_id; image is the gate's digest. Raises as open_gate() does."""
+    proxy = EgressProxy(spec.egress, report=journal.report)
+    info = await engine.probe()
+    gate = await open_gate(
+        engine,
+        gate_id=f"gate-{sandbox_id}",
+        server=spec.name,
+        image_digest=image,
+        seccomp=seccomp,
+        ports=proxy.ports,
+        connections=DEFAULT.connections,
+        state=state,
+        share=not info.remote,
+    )
+    return Network(gate, proxy, journal)
+
+
+class Gated:
+    """A sandbox and its network: they end together. See engines.base.Sandbox."""
+
+    def __init__(self, sandbox: Sandbox, network: Network) -> None:
+        self.id = sandbox.id
+        self.stdin: ByteSendStream = sandbox.stdin
+        self.stdout: ByteReceiveStream = sandbox.stdout
+        self.stderr: ByteReceiveStream = sandbox.stderr
+        self._sandbox = sandbox
+        self._network = network
+
+    async def carry(self) -> None:
+        """Serves the network; a sandbox whose gate is gone is stopped, for it would wait for ever."""
+        await self._network.serve()
+        await self._sandbox.stop(0, limit="gate")
+
+    async def wait(self) -> Exit:
+        end = await self._sandbox.wait()
+        await self._network.close()
+        return end
+
+    async def stop(self, grace: float, *, limit: str = "") -> None:
+        with anyio.CancelScope(shield=True):
+            await self._sandbox.stop(grace, limit=limit)
+            await self._network.close()
+
+    async def freeze(self) -> None:
+        await self._sandbox.freeze()
+
+    async def thaw(self) -> None:
+        await self._sandbox.thaw()
+
+    async def usage(self, *, whole: bool = True) -> Usage:
+        return await self._sandbox.usage(whole=whole)
+
+    async def new_peak(self) -> None:
+        await self._sandbox.new_peak()
