@@ -344,7 +344,7 @@ def test_another_parser_finds_no_other_host_in_what_is_forwarded(parts: list[byt
     assert {host.lower().removesuffix(b":80") for host in hosts_that_h11_sees(passed)} <= {NAME.encode()}
 
 
-@pytest.mark.parametrize("case", ACCEPTED)
+@pytest.mark.parametrize("case", sorted(ACCEPTED.keys() - {"a path that is not ASCII"}))  # h11 takes none
 def test_another_parser_finds_as_many_requests(case: str) -> None:
     data = ACCEPTED[case]
     assert len(hosts_that_h11_sees(data + GET)) == (1 if b"HTTP/1.0" in data else 2)
