@@ -141,6 +141,8 @@ class Rooms:
 
                 said.append(await gate.serve(caught_one, _answer))
                 tasks.cancel_scope.cancel()
+            for caught in seen.caught:  # whoever took them over ends them
+                caught.abort()
             over.set()
 
         serving = self.portal.start_task_soon(serve)

@@ -95,9 +95,13 @@ def test_environment_is_the_plan_s(run: Run) -> None:
     run(test)
 
 
-def test_no_name_server_of_the_host(run: Run) -> None:
+def test_no_name_of_the_host(run: Run) -> None:
+    """An empty resolv.conf means 127.0.0.1 to a resolver, where a gate may be."""
+
     async def test(engine: DockerEngine, plan: MakePlan) -> None:
-        assert (await output(await engine.start(plan("show", "/etc/resolv.conf")))) == "nameserver 127.0.0.1\n"
+        assert (await output(await engine.start(plan("show", "/etc/resolv.conf")))) == ""
+        hosts = await output(await engine.start(plan("show", "/etc/hosts")))
+        assert hosts == "127.0.0.1 localhost bulkhead\n::1 localhost ip6-localhost ip6-loopback\n"
 
     run(test)
 

@@ -38,7 +38,8 @@ def plan(**changes: Any) -> Plan:
 
 
 def test_every_line_of_the_container() -> None:
-    assert container_config(plan(), {"bulkhead.sandbox": "time-1"}) == {
+    assert container_config(plan(), {"bulkhead.sandbox": "time-1"}, "/srv/hosts") == {
+        "NetworkDisabled": True,
         "Image": DIGEST,
         "Entrypoint": [],
         "Cmd": ["/behaviour", "--flag"],
@@ -99,6 +100,13 @@ def test_every_line_of_the_container() -> None:
             "Mounts": [
                 {
                     "Type": "bind",
+                    "Source": "/srv/hosts",
+                    "Target": "/etc/hosts",
+                    "ReadOnly": True,
+                    "BindOptions": {"Propagation": "private", "NonRecursive": True},
+                },
+                {
+                    "Type": "bind",
                     "Source": "/srv/notes",
                     "Target": "/notes",
                     "ReadOnly": True,
@@ -119,11 +127,22 @@ def test_every_line_of_the_container() -> None:
             "PortBindings": {},
             "PublishAllPorts": False,
             "NetworkMode": "none",
-            "Dns": ["127.0.0.1"],
-            "DnsSearch": ["."],
-            "DnsOptions": [],
         },
     }
+
+
+@pytest.mark.parametrize("network", ["none", "gate"])
+def test_where_the_daemon_sees_no_file_of_ours_it_writes_the_names(network: Literal[none, gate]) -> None:
+    config = container_config(plan(network=network), {})
+    assert not config["NetworkDisabled"]
+    names = {"Dns": ["127.0.0.1"], "DnsSearch": ["."], "DnsOptions": []}
+    assert names.items() <= config["HostConfig"].items()
+    assert [mount["Target"] for mount in config["HostConfig"]["Mounts"]] == ["/notes", "/out"]
+
+
+@pytest.mark.parametrize("changes", [{"network": "build"}, {"joins": "gate-time-1"}])
+def test_where_docker_has_a_part_in_the_network(changes: dict[str, Any]) -> None:
+    assert not container_config(plan(**changes), {}, "/srv/hosts")["NetworkDisabled"]
 
 
 @pytest.mark.parametrize(
@@ -146,7 +165,7 @@ def test_every_line_of_the_container() -> None:
     ],
 )
 def test_fields_that_differ(changes: dict[str, Any], field: str, value: Any) -> None:
-    assert container_config(plan(**changes), {})["HostConfig"].get(field) == value
+    assert container_config(plan(**changes), {}, "/srv/hosts")["HostConfig"].get(field) == value
 
 
 def test_who_joins_a_gate_has_its_name() -> None:
@@ -190,8 +209,10 @@ def test_images_that_bring_settings(config: dict[str, Any], named: str) -> None:
     assert caught.value.why == f"its configuration has {named}"
 
 
+KERNEL = "6.1.0"
 INFO = {
     "OSType": "linux",
+    "KernelVersion": KERNEL,
     "MemoryLimit": True,
     "SwapLimit": True,
     "PidsLimit": True,
@@ -203,7 +224,7 @@ INFO = {
 
 
 def test_an_engine_that_lacks_nothing() -> None:
-    info = engine_info(INFO, "unix:///x")
+    info = engine_info(INFO, "unix:///x", KERNEL)
     assert info == EngineInfo("docker", "20.10.24", "unix:///x", runtimes=("runc",))
     refuse_plan(plan(), info)
 
@@ -221,19 +242,25 @@ def test_an_engine_that_lacks_nothing() -> None:
     ],
 )
 def test_an_engine_that_cannot_enforce(changes: dict[str, Any], lacking: str) -> None:
-    info = engine_info(INFO | changes, "unix:///x")
+    info = engine_info(INFO | changes, "unix:///x", KERNEL)
     assert list(info.lacks) == [lacking]
     with pytest.raises(UnenforceableError, match=lacking):
         refuse_plan(plan(), info)
 
 
 def test_podman_is_refused_with_the_reason() -> None:
-    info = engine_info(INFO | {"BuildahVersion": "1.28.2", "Rootless": True}, "unix:///x")
+    info = engine_info(INFO | {"BuildahVersion": "1.28.2", "Rootless": True}, "unix:///x", KERNEL)
     assert (info.name, info.rootless) == ("podman", True)
     assert list(info.lacks) == ["a cap of inodes", "a seccomp filter of ours"]
     with pytest.raises(UnenforceableError, match="podman cannot enforce a cap of inodes here"):
         refuse_plan(plan(), info)
 
 
+@pytest.mark.parametrize("changes", [{"KernelVersion": "6.6.0-vm"}, {"OperatingSystem": "Docker Desktop"}])
+def test_a_daemon_elsewhere_is_told(changes: dict[str, Any]) -> None:
+    assert engine_info(INFO | changes, "", KERNEL).remote
+    assert not engine_info(INFO, "", KERNEL).remote
+
+
 def test_rootless_is_told() -> None:
-    assert engine_info(INFO | {"SecurityOptions": ["name=seccomp", "name=rootless"]}, "").rootless
+    assert engine_info(INFO | {"SecurityOptions": ["name=seccomp", "name=rootless"]}, "", KERNEL).rootless

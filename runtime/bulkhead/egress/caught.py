@@ -92,10 +92,6 @@ class Catch:
     def forget(self, caught: Caught) -> None:
         self._open.discard(caught)
 
-    def close(self) -> None:
-        for caught in list(self._open):
-            caught.abort()
-
     async def _answer_all(self, caught: Caught) -> None:
         """DNS over TCP: each message has its length in two bytes before it."""
         loop = asyncio.get_running_loop()

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import anyio
 
-from bulkhead.egress.bounds import DEFAULT
-from bulkhead.egress.opening import open_gate
+from bulkhead.egress.opening import MOST, open_gate
 from bulkhead.egress.proxy import EgressProxy
 
 if TYPE_CHECKING:
@@ -73,7 +72,7 @@ async def open_network(
         image_digest=image,
         seccomp=seccomp,
         ports=proxy.ports,
-        connections=DEFAULT.connections,
+        connections=MOST,  # more than the proxy takes at once: it refuses what is too much, and tells so
         state=state,
         share=not info.remote,
     )

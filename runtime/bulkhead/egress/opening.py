@@ -40,16 +40,15 @@ class Gate:
         self._most = most
 
     async def serve(self, on_connection: Callable[[Caught], None], answer: Answer) -> str:
-        """Passes on what is caught until the gate has ended; its last words. By then all connections are aborted.
+        """Passes on what is caught until the gate has ended; its last words.
 
-        on_connection takes a connection over, and returns at once; it may be called as long as this runs.
+        on_connection takes a connection over, its end too, and returns at once; it may be called as long as this runs.
         """
         async with anyio.create_task_group() as tasks:
             catch = Catch(tasks, on_connection, answer, self._most)
             try:
                 await self._carry(catch)
             finally:
-                catch.close()
                 tasks.cancel_scope.cancel()
         await self.close()
         return await _last_words(self._sandbox.stderr)

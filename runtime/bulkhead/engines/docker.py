@@ -8,6 +8,7 @@ another STATE is never touched. Nothing that needs an event loop is imported bef
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,7 +17,7 @@ from bulkhead.engines.docker_api import Api
 from bulkhead.engines.docker_client import Client
 from bulkhead.engines.docker_images import DockerImages
 from bulkhead.engines.docker_info import engine_info
-from bulkhead.engines.docker_start import REMOVED, discard, start_container
+from bulkhead.engines.docker_start import REMOVED, discard, hosts_file, start_container
 from bulkhead.engines.runners import GATE, RUNNER, SANDBOX, SERVER, STATE, forget, hold, is_dead, known, note, state_id
 from bulkhead.errors import ConflictError, GoneError
 
@@ -67,9 +68,11 @@ class DockerEngine:
         return sandbox
 
     def begin(self, plan: Plan) -> Started:
-        refuse_plan(plan, self._info or self._probe())
+        info = self._info or self._probe()
+        refuse_plan(plan, info)
+        hosts = "" if info.remote else hosts_file(self._state)
         own = {SERVER: plan.server, SANDBOX: plan.id} | ({GATE: "yes"} if plan.network == "gate" else {})
-        return start_container(self._client, plan, self._labels | own)
+        return start_container(self._client, plan, self._labels | own, hosts)
 
     def adopt(self, plan: Plan, begun: Started) -> Sandbox:
         from bulkhead.engines.docker_sandbox import DockerSandbox  # noqa: PLC0415 - see the module's rule
@@ -121,7 +124,7 @@ class DockerEngine:
                 await self._client.call("DELETE", f"/containers/{container['Id']}", **REMOVED)
 
     def _probe(self) -> EngineInfo:
-        self._info = engine_info(self._client.request("GET", "/info"), self._client.endpoint)
+        self._info = engine_info(self._client.request("GET", "/info"), self._client.endpoint, os.uname().release)
         return self._info
 
     async def _thread(self, function: Callable[..., T], *args: Any) -> T:

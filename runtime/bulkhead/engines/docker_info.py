@@ -24,15 +24,15 @@ _PODMAN = {
 }
 
 
-def engine_info(info: Mapping[str, Any], endpoint: str) -> EngineInfo:
-    """From the answer to ``GET /info``."""
+def engine_info(info: Mapping[str, Any], endpoint: str, kernel: str) -> EngineInfo:
+    """From the answer to ``GET /info``; kernel is this machine's release, which a daemon elsewhere has not."""
     options = [option for text in info.get("SecurityOptions") or () for option in text.split(",")]
     return EngineInfo(
         name="podman" if _is_podman(info) else "docker",
         version=str(info.get("ServerVersion", "")),
         endpoint=endpoint,
         rootless="name=rootless" in options or bool(info.get("Rootless")),
-        remote=info.get("OperatingSystem") == "Docker Desktop",
+        remote=info.get("OperatingSystem") == "Docker Desktop" or info.get("KernelVersion") != kernel,
         runtimes=tuple(info.get("Runtimes") or ()),
         lacks=_lacks(info, options),
     )

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bulkhead.engines.hardening import Bind
 from bulkhead.errors import UnenforceableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from bulkhead.engines.hardening import Bind, Plan, Tmpfs
+    from bulkhead.engines.hardening import Plan, Tmpfs
 
 HOSTNAME = "bulkhead"
 CPU_PERIOD = 100_000
@@ -28,8 +29,12 @@ _REPLACED = frozenset({
 _MERGED = frozenset({"Env", "Labels"})
 
 
-def container_config(plan: Plan, labels: Mapping[str, str]) -> dict[str, Any]:
-    """The body of ``POST /containers/create`` for plan; labels are the only ones the container gets."""
+def container_config(plan: Plan, labels: Mapping[str, str], hosts: str = "") -> dict[str, Any]:
+    """The body of ``POST /containers/create`` for plan; labels are the only ones the container gets.
+
+    hosts is a file of this machine's for /etc/hosts. "": the daemon is elsewhere and cannot see it, so it writes one.
+    """
+    own_names = bool(hosts) and plan.network != "build"
     return {
         "Image": plan.image,
         "Entrypoint": [],
@@ -38,6 +43,7 @@ def container_config(plan: Plan, labels: Mapping[str, str]) -> dict[str, Any]:
         "WorkingDir": plan.working_dir,
         "User": f"{plan.uid}:{plan.gid}",
         "Labels": dict(labels),
+        "NetworkDisabled": own_names and not plan.joins,
         "Hostname": "" if plan.joins else HOSTNAME,  # Docker takes the gate's, and refuses to be told
         "Domainname": "",
         "Healthcheck": {"Test": ["NONE"]},
@@ -48,7 +54,7 @@ def container_config(plan: Plan, labels: Mapping[str, str]) -> dict[str, Any]:
         "AttachStdin": True,
         "AttachStdout": True,
         "AttachStderr": True,
-        "HostConfig": _host_config(plan) | _network(plan),
+        "HostConfig": _host_config(plan) | _network(plan, own_names) | _mounts(plan, hosts if own_names else ""),
     }
 
 
@@ -86,7 +92,6 @@ def _host_config(plan: Plan) -> dict[str, Any]:
         "CpuQuota": max(1000, round(plan.cpus * CPU_PERIOD)),
         "Ulimits": [_ulimit("nofile", plan.open_files), _ulimit("core", 0)],
         "Tmpfs": {tmpfs.target: _tmpfs_options(tmpfs, plan) for tmpfs in plan.tmpfs},
-        "Mounts": [_mount(bind) for bind in plan.binds],
         "Binds": [],
         "VolumesFrom": [],
         "ExtraHosts": [],
@@ -96,13 +101,22 @@ def _host_config(plan: Plan) -> dict[str, Any]:
     }
 
 
-def _network(plan: Plan) -> dict[str, Any]:
-    """Without a network Docker still copies the host's resolv.conf in, search domains and all: it gets another one."""
+def _network(plan: Plan, own_names: bool) -> dict[str, Any]:
+    """A namespace with loopback alone is the OCI runtime's work. For a network that is none, Docker runs a hook of its
+    own that takes 100 ms; with NetworkDisabled it does not. Then it writes no hosts, and leaves resolv.conf empty,
+    which to a resolver means 127.0.0.1. Otherwise it copies the host's, search domains and all, if not told better.
+    """
     if plan.network == "build":
         return {"NetworkMode": "bridge"}
     if plan.joins:  # resolv.conf and hosts are then the gate's own files
         return {"NetworkMode": f"container:bulkhead-{plan.joins}"}
-    return {"NetworkMode": "none", "Dns": ["127.0.0.1"], "DnsSearch": ["."], "DnsOptions": []}
+    names = {} if own_names else {"Dns": ["127.0.0.1"], "DnsSearch": ["."], "DnsOptions": []}
+    return {"NetworkMode": "none", **names}
+
+
+def _mounts(plan: Plan, hosts: str) -> dict[str, Any]:
+    own = [Bind(hosts, "/etc/hosts", write=False)] if hosts else []
+    return {"Mounts": [_mount(bind) for bind in (*own, *plan.binds)]}
 
 
 def _ulimit(name: str, value: int) -> dict[str, Any]:

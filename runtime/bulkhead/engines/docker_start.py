@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bulkhead.engines.docker_plan import container_config, refuse_image
@@ -15,11 +16,13 @@ from bulkhead.errors import UnenforceableError
 if TYPE_CHECKING:
     import socket
     from collections.abc import Mapping
+    from pathlib import Path
 
     from bulkhead.engines.docker_client import Client
     from bulkhead.engines.hardening import Plan
 
 REMOVED = {"force": True, "v": True}  # killed, if it runs, and nothing of it left, volumes included
+_HOSTS = "127.0.0.1 localhost bulkhead\n::1 localhost ip6-localhost ip6-loopback\n"
 _STDIO = dict.fromkeys(("stdin", "stdout", "stderr", "stream"), True)
 
 
@@ -32,10 +35,23 @@ class Started(NamedTuple):
     ended: socket.socket
 
 
-def start_container(client: Client, plan: Plan, labels: Mapping[str, str]) -> Started:
-    """Blocks until plan's container runs. Raises UnenforceableError or EngineError, with nothing left."""
+def hosts_file(state: Path) -> str:
+    """The path of the /etc/hosts of all sandboxes."""
+    path = state / "hosts"
+    if not path.exists():
+        new = state / f"hosts.{os.getpid()}"
+        new.write_text(_HOSTS)
+        new.replace(path)
+    return str(path)
+
+
+def start_container(client: Client, plan: Plan, labels: Mapping[str, str], hosts: str) -> Started:
+    """Blocks until plan's container runs; hosts as for container_config().
+
+    Raises UnenforceableError or EngineError, with nothing left.
+    """
     refuse_image(plan, client.request("GET", f"/images/{plan.image}/json").get("Config"))
-    body = container_config(plan, labels)
+    body = container_config(plan, labels, hosts)
     created = client.request("POST", "/containers/create", body, name=f"bulkhead-{plan.id}")
     path = f"/containers/{created['Id']}"
     sockets: list[socket.socket] = []
