@@ -371,9 +371,14 @@ class Relay:
         error_type = _error_type(answer)
         try:
             await self._to_host(answer.raw)
-            await self._costs.end(entry.trace, entry.before, failed=bool(error_type))
-        finally:
+        except BaseException:
             entry.trace.end(error_type)
+            raise
+        entry.trace.stop(error_type)
+        if error_type:
+            await self._costs.end_now(entry.trace, entry.before)
+        else:
+            self._costs.end(entry.trace, entry.before)
 
     def _speaks(self) -> None:
         """The first answer has come: from now on limits.call holds, for what was asked before it too."""
@@ -436,7 +441,7 @@ class Relay:
             self._restarts.append(now)
         sandbox = await self._launch(self._tasks, self._connections)
         self._session.server.end()  # ids of the server before it are this one's to use
-        self._sandbox, self._costs, self._spoken = sandbox, Costs(sandbox), False
+        self._sandbox, self._costs, self._spoken = sandbox, Costs(sandbox, self._tasks), False
         self._status = replace(self._status, sandbox=sandbox.id, starts=self._status.starts + 1)
         self._publish(self._status)
         self._recorder.sandbox_started(sandbox.id)
@@ -473,6 +478,7 @@ class Relay:
         self._status = replace(self._status, sandbox="", last_end=str(end))
         self._publish(self._status)
         self._sandbox = None
+        self._costs.settle()
         error = obituary(end, self._spec, self._costs.last, spoken=self._spoken, last_words=self._log.last(3))
         self._recorder.sandbox_ended("" if self._leaving else error.reason)
         if self._session.host.pending or not self._leaving:
@@ -550,6 +556,7 @@ class Relay:
 
     async def _stop_sandbox(self) -> None:
         sandbox, self._sandbox = self._sandbox, None
+        self._costs.settle()
         for entry in (*self._session.host.end(), *self._session.server.end()):
             entry.trace.end("cancelled")
         if sandbox is not None:

@@ -103,8 +103,8 @@ class Call:
 
     __slots__ = (
         "answered_at", "attributes", "begun_at", "client_id", "common", "ended_at", "error_type", "events", "from_host",
-        "method", "name", "parent_id", "request_id", "sampled", "sent_at", "span_id", "telemetry", "trace_id",
-        "traceparent", "uri",
+        "handed_on", "method", "name", "parent_id", "request_id", "sampled", "sent_at", "span_id", "telemetry",
+        "trace_id", "traceparent", "uri",
     )  # fmt: skip
 
     def __init__(
@@ -137,6 +137,7 @@ class Call:
         self.events: list[tuple[str, int, Mapping[str, Value]]] | None = None
         self.sent_at = self.answered_at = self.ended_at = 0
         self.error_type = ""
+        self.handed_on = False
 
     def set(self, key: str, value: Value) -> None:
         """An attribute of the SERVER span."""
@@ -161,13 +162,21 @@ class Call:
         """The answer came from the other side: the CLIENT span ends."""
         self.answered_at = time.time_ns()
 
+    def stop(self, error_type: str = "") -> None:
+        """Both spans end now, once; what is not known yet may be set until end() follows.
+
+        error_type is a JSON-RPC code, ``tool_error`` or a reason of errors.py.
+        """
+        if not self.ended_at:
+            self.ended_at = time.time_ns()
+            self.error_type = error_type[:MAX_TEXT]
+
     def end(self, error_type: str = "") -> None:
-        """Both spans end, once. error_type is a JSON-RPC code, ``tool_error`` or a reason of errors.py."""
-        if self.ended_at:
-            return
-        self.ended_at = time.time_ns()
-        self.error_type = error_type[:MAX_TEXT]
-        self.telemetry.finished(self)
+        """As stop(), and all of it is known."""
+        self.stop(error_type)
+        if not self.handed_on:
+            self.handed_on = True
+            self.telemetry.finished(self)
 
 
 @dataclass(frozen=True, slots=True)

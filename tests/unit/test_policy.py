@@ -123,19 +123,28 @@ def test_the_size_of_a_result() -> None:
 
 def test_a_failed_call_of_a_server_without_its_network() -> None:
     online, offline = spec(egress=(EgressRule(host="api.example.com", ports=(443,)),)), spec()
-    failed = RESULT._replace(result={"isError": True, "content": []})
-    error = denial(network.denied(failed, context(online, "fetch")))
+    failed = RESULT._replace(result={"isError": True, "content": [{"type": "text", "text": "getaddrinfo ENOTFOUND x"}]})
+    error = denial(network.denied(failed, context(offline, "fetch")))
     assert (error.reason, error.code) == ("denied", -31003)
-    assert "api.example.com" in error.why
-    assert "'fetch'" in error.what
+    assert error.what == "tool 'fetch' failed without a network"
     for allowed in (
-        network.denied(failed, context(offline)),
-        network.denied(RESULT, context(online)),
-        network.denied(RESULT._replace(result={"isError": "yes"}), context(online)),
-        network.denied(failed, context(online, method="resources/read")),
-        network.denied(Answer(b"", 1, None, {"code": 1, "message": ""}), context(online)),
+        network.denied(failed, context(online)),
+        network.denied(RESULT, context(offline)),
+        network.denied(failed._replace(result={"isError": "yes"}), context(offline)),
+        network.denied(failed, context(offline, method="resources/read")),
+        network.denied(Answer(b"", 1, None, {"code": 1, "message": ""}), context(offline)),
     ):
         assert allowed == ALLOW
+
+
+def test_a_failed_call_of_a_server_that_was_refused_something() -> None:
+    online = spec(egress=(EgressRule(host="api.example.com", ports=(443, 22)),))
+    failed = RESULT._replace(result={"isError": True, "content": []})
+    refused = context(online, "fetch")._replace(refused=("evil.example.org:443", "other.example.org"))
+    error = denial(network.denied(failed, refused))
+    assert error.what == "tool 'fetch' failed: it was refused to reach evil.example.org:443, other.example.org"
+    assert error.why == "the profile grants api.example.com:443,22"
+    assert network.denied(RESULT, refused) == ALLOW
 
 
 # chain
