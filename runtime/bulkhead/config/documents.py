@@ -14,10 +14,12 @@ import tomllib
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bulkhead.config.locate import At, line_of, locate
 from bulkhead.errors import ProfileError
+
+if TYPE_CHECKING:
+    from bulkhead.config.locate import At
 
 _LARGEST = 2**20
 _AT_LINE = re.compile(r"(.*) \(at (?:line (\d+), column \d+|end of document)\)", re.DOTALL)
@@ -33,6 +35,8 @@ class Document:
 
     def where(self, at: At) -> str:
         """FILE:LINE of a key."""
+        from bulkhead.config.locate import line_of, locate
+
         return f"{self.path}:{line_of(locate(self.text), at)}"
 
 

@@ -7,7 +7,6 @@ which may be a secret.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, get_args
 
 from bulkhead.errors import ProfileError
@@ -70,6 +69,8 @@ def _problem(found: Any, model: type[BaseModel]) -> Problem:
 
 
 def _unknown_key(at: At, known: list[str]) -> Problem:
+    from difflib import get_close_matches
+
     near = get_close_matches(str(at[-1]), known, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}?" if near else f"known here: {', '.join(known)}"
     return Problem(at, "an unknown key is refused, so that a misspelt limit is never ignored", hint, "is not known")

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict, dataclass, replace
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bulkhead import resources
-from bulkhead.config import kept, launchers, secretlike, writable
+from bulkhead.config import kept, writable
 from bulkhead.config.documents import read_document
 from bulkhead.config.flags import Flags, with_flags
 from bulkhead.config.mounts import check_mounts, project_of
@@ -57,6 +56,8 @@ def find_profile(name: str, project: Path) -> Path:
         for _, folder in _folders(project):
             if (folder / f"{name}.toml").is_file():
                 return folder / f"{name}.toml"
+    from difflib import get_close_matches
+
     known = list(dict.fromkeys(found.name for found in list_profiles(project)))
     near = get_close_matches(name, known, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else "`bulkhead profile ls` lists them; --profile names a file"
@@ -98,6 +99,8 @@ def spec_from_command(
     resolve gives the newest version of "npm:NAME" or "pypi:NAME"; it is asked only when the command names none. Raises
     UsageError, ProfileError, and what resolve raises.
     """
+    from bulkhead.config import launchers
+
     command = launchers.parse_command(argv)
     version = command.version or resolve(command.package)
     server = {"package": f"{command.package}@{version}", "args": list(command.args)}
@@ -179,6 +182,8 @@ def _by_schema(data: dict[str, Any]) -> tuple[ServerSpec | None, list[Problem]]:
 
 
 def _plain_secrets(spec: ServerSpec) -> list[Problem]:
+    from bulkhead.config import secretlike
+
     server = spec.server
     found: list[tuple[At, str, str]] = []
     found += [(("server", "env", name), what, name) for name, what in secretlike.in_env(server.env)]
