@@ -5,27 +5,24 @@
 
 Rules: the bytes that came are the bytes that are forwarded. Every request that a host makes is answered once: by the
 server, or by an error that names the cause. A frame that is no message is dropped and told; where it meant to answer a
-live request, that request fails at once. A sandbox that reaches a limit is stopped, every request in flight is told
-which limit, and the next request starts a new sandbox, at most MAX_RESTARTS times a minute; a legacy server is given
-the host's own handshake again. The session ends by cancelling its task group, whoever sees the end first.
+live request, that request fails at once. When a sandbox ends, every request in flight is told why (keeper.py has its
+life and its limits). The session ends by cancelling its task group, whoever sees the end first.
 """
 
 from __future__ import annotations
 
-import math
 import time
 from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import anyio
 
 from bulkhead import telemetry
 from bulkhead.connections import Connections
-from bulkhead.costs import Costs
-from bulkhead.errors import BulkheadError, LimitError, ProtocolError, StartError
-from bulkhead.obituary import obituary
+from bulkhead.errors import BulkheadError, LimitError, ProtocolError
+from bulkhead.keeper import GONE, GRACE, HANDSHAKE, LEAVE, Keeper
+from bulkhead.pending import Pending, postpone
 from bulkhead.policy import chain
 from bulkhead.policy.verdict import Context, Deny
 from bulkhead.wire import broken, messages
@@ -39,54 +36,13 @@ if TYPE_CHECKING:
 
     from anyio.abc import ByteReceiveStream, ByteSendStream, TaskGroup
 
-    from bulkhead.engines.base import Exit, Sandbox, Usage
+    from bulkhead.engines.base import Exit, Sandbox
+    from bulkhead.keeper import Status
     from bulkhead.serverlog import ServerLog
     from bulkhead.spec import ServerSpec
-    from bulkhead.telemetry import Call, Telemetry
+    from bulkhead.telemetry import Telemetry
 
-MAX_RESTARTS = 3
-# Hosts give the runner about 2 s between the end of stdin and SIGKILL; removing a container takes 0.2 of them.
-LEAVE = 1.0
-GRACE = 0.3
-# Seconds that a call may wait for a person's answer beyond its own deadline.
-PATIENCE = 600.0
-_PERSON = frozenset({"elicitation/create", "sampling/createMessage"})
-_HANDSHAKE = f"{OWN_PREFIX}initialize"
-_BUSY_TICK = 0.25
-_IDLE_TICK = 1.0
 _MAX_TOLD = 10
-_GONE = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
-
-
-@dataclass(slots=True)
-class Pending:
-    """A request without an answer: who waits, since when and until when, and what it has cost so far."""
-
-    request: Request
-    trace: Call
-    context: Context
-    deadline: float = math.inf
-    before: Usage | None = None
-    waited: float = 0.0
-    refused: list[str] = field(default_factory=list)  # what its server wanted to reach meanwhile, and might not
-
-
-@dataclass(slots=True)
-class Replay:
-    """The handshake that a restarted server is given: done once it answered or ended."""
-
-    done: anyio.Event = field(default_factory=anyio.Event)
-    answer: Answer | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """What `ps` shows of a session: written by the runner when it changes, never for a call."""
-
-    sandbox: str = ""
-    starts: int = 0
-    last_end: str = ""
-    refused: tuple[str, ...] = ()
 
 
 class Relay:
@@ -105,32 +61,31 @@ class Relay:
     ) -> None:
         self._spec = spec
         self._host_in, self._host_out = host
-        self._launch = launch
         self._recorder = recorder
-        self._log = log
         self._say = say
-        self._publish = publish
-
         self._session: Session[Pending] = Session()
-        self._connections = Connections(
-            spec.name, recorder, say=say, in_flight=self._in_flight, changed=self._refusals_changed
+        connections = Connections(
+            spec.name,
+            recorder,
+            say=say,
+            in_flight=self._in_flight,
+            changed=lambda: self._keeper.note(refused=connections.refused),
         )
-        self._status = Status()
-        self._sandbox: Sandbox | None = None
-        self._costs = Costs()  # of the last sandbox
+        self._keeper = Keeper(
+            spec,
+            self._session,
+            lambda tasks: launch(tasks, connections),
+            hear=self._from_server,
+            bury=self._bury,
+            recorder=recorder,
+            log=log,
+            say=say,
+            publish=publish,
+        )
         self._answered = False  # by any sandbox of this session
-        self._spoken = False  # by the sandbox that runs now
-        self._shaken = False
         self._protocol = ""
-        self._replay: Replay | None = None
-        self._restarts: deque[float] = deque()
         self._calls: deque[float] = deque()
         self._told = 0
-        self._dying: anyio.Event | None = None  # set once the sandbox that is being stopped is gone
-        self._leaving = False
-        self._last_error: BulkheadError | None = None
-        self._heard_out = anyio.Event()  # all that the sandbox said has gone to the host, and its end
-        self._starting = anyio.Lock()
         self._host_lock = anyio.Lock(fast_acquire=True)
         self._tasks: TaskGroup
 
@@ -139,8 +94,7 @@ class Relay:
         try:
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
-                tasks.start_soon(self._start_early)
-                tasks.start_soon(self._watch)
+                self._keeper.begin(tasks)
                 if stop is not None:
                     tasks.start_soon(self._leave_on, stop)
                 await self._pump_host()
@@ -149,8 +103,10 @@ class Relay:
             await self._confess(error)
             raise
         finally:
-            await self._stop_sandbox()
-        return None if self._answered else self._last_error
+            for entry in (*self._session.host.end(), *self._session.server.end()):
+                entry.trace.end("cancelled")
+            await self._keeper.stop()
+        return None if self._answered else self._keeper.last_error
 
     # From the host
 
@@ -159,7 +115,7 @@ class Relay:
         while True:
             try:
                 data = await self._host_in.receive()
-            except _GONE:
+            except GONE:
                 return
             for line in splitter.feed(data):
                 await self._from_host(line)
@@ -191,8 +147,7 @@ class Relay:
         await self._to_host(messages.failure(request_id, error))
 
     async def _request(self, request: Request) -> None:
-        if self._dying is not None:
-            await self._dying.wait()  # or it would fail for what others did, with a sandbox that is going
+        await self._keeper.ready()
         if type(request.id) is str and request.id.startswith(OWN_PREFIX):
             raise Malformed(f"using an id that starts with {OWN_PREFIX!r}")
         entry = self._open(request)
@@ -209,7 +164,7 @@ class Relay:
                 raise verdict.error
             if request.method == "tools/call":
                 self._calls.append(time.monotonic())
-            sandbox = self._sandbox or await self._revived(request)
+            sandbox = self._keeper.sandbox or await self._keeper.revived(request)
             await self._forward(request, entry, sandbox)
         except BulkheadError as error:
             if self._session.host.pending.pop(request.id, None) is not None:
@@ -247,21 +202,21 @@ class Relay:
     async def _forward(self, request: Request, entry: Pending, sandbox: Sandbox) -> None:
         limits = self._spec.limits
         if request.method not in LASTING:
-            entry.deadline = time.monotonic() + (limits.call if self._spoken else limits.start)
+            entry.deadline = time.monotonic() + (limits.call if self._keeper.spoken else limits.start)
         entry.trace.sent()
-        await self._to_sandbox(sandbox, with_context(request, entry.trace.traceparent))
-        entry.before = await self._costs.begin(alone=len(self._session.host.pending) == 1)
+        await self._keeper.send(sandbox, with_context(request, entry.trace.traceparent))
+        entry.before = await self._keeper.costs.begin(alone=len(self._session.host.pending) == 1)
 
     async def _host_notification(self, note: Notification) -> None:
         self._session.note(note)
-        sandbox = self._sandbox
+        sandbox = self._keeper.sandbox
         cancelled = self._session.host.cancel(note) if note.method == "notifications/cancelled" else None
         if cancelled is not None:
             cancelled.trace.end("cancelled")
         trace = self._recorder.begin(note.method, request_id=None, parent=messages.traceparent(note.params))
         trace.sent()
         if sandbox is not None:
-            await self._to_sandbox(sandbox, with_context(note, trace.traceparent))
+            await self._keeper.send(sandbox, with_context(note, trace.traceparent))
         trace.end("" if sandbox is not None else "exited")
 
     async def _host_answer(self, answer: Answer) -> None:
@@ -269,38 +224,12 @@ class Relay:
         if entry is None:
             return
         entry.trace.answered()
-        entry.trace.end(_error_type(answer) if self._sandbox is not None else "exited")
-        if self._sandbox is not None:
-            await self._to_sandbox(self._sandbox, answer.raw)
+        sandbox = self._keeper.sandbox
+        entry.trace.end(_error_type(answer) if sandbox is not None else "exited")
+        if sandbox is not None:
+            await self._keeper.send(sandbox, answer.raw)
 
     # From the sandbox
-
-    async def _pump_sandbox(self, sandbox: Sandbox, heard_out: anyio.Event) -> None:
-        splitter = Splitter(self._spec.limits.message)
-        try:
-            while True:
-                data = await sandbox.stdout.receive()
-                for line in splitter.feed(data):
-                    await self._from_server(line)
-        except _GONE:
-            pass
-        self._dying = self._dying or anyio.Event()
-        # Closed output and a living process: nothing can come from it any more.
-        with anyio.move_on_after(LEAVE):
-            await sandbox.wait()
-        await sandbox.stop(0)
-        end = await sandbox.wait()
-        if end.cause == "exited" and (rest := splitter.end()) is not None:
-            await self._from_server(rest)
-        await self._ended(end)
-        heard_out.set()
-
-    async def _drain_stderr(self, sandbox: Sandbox) -> None:
-        try:
-            while True:
-                self._log.write(await sandbox.stderr.receive())
-        except _GONE:
-            return
 
     async def _from_server(self, line: bytes | Overlong) -> None:
         if isinstance(line, Overlong):
@@ -347,19 +276,20 @@ class Relay:
         await self._to_host(request.raw)
 
     async def _server_answer(self, answer: Answer) -> None:
-        if answer.id == _HANDSHAKE and self._replay is not None:
-            self._replay.answer = answer
-            self._replay.done.set()
+        if answer.id == HANDSHAKE and self._keeper.replay is not None:
+            self._keeper.replay.answer = answer
+            self._keeper.replay.done.set()
             return
         entry = self._session.host.answer(answer)
         if entry is None:
             return
         entry.trace.answered()
         self._answered = True
-        if not self._spoken:
-            self._speaks()
+        if not self._keeper.spoken:
+            self._keeper.spoken = True
+            postpone(self._session, self._spec.limits.call)
         if entry.request.method == "initialize" and answer.result is not None:
-            self._shaken = True
+            self._keeper.shaken = True
             self._protocol = str(answer.result.get("protocolVersion"))
             self._recorder.note(telemetry.PROTOCOL_VERSION, self._protocol)
         verdict = chain.judge(chain.RESULT, answer, entry.context._replace(refused=tuple(entry.refused)))
@@ -376,16 +306,9 @@ class Relay:
             raise
         entry.trace.stop(error_type)
         if error_type:
-            await self._costs.end_now(entry.trace, entry.before)
+            await self._keeper.costs.end_now(entry.trace, entry.before)
         else:
-            self._costs.end(entry.trace, entry.before)
-
-    def _speaks(self) -> None:
-        """The first answer has come: from now on limits.call holds, for what was asked before it too."""
-        self._spoken = True
-        for entry in self._session.host.pending.values():
-            if entry.deadline < math.inf:
-                entry.deadline = time.monotonic() + self._spec.limits.call
+            self._keeper.costs.end(entry.trace, entry.before)
 
     async def _fault(self, why: str, suspects: Sequence[str], reason: str) -> None:
         """A frame of the server's is dropped: told once in a while, and the request that it meant to answer fails."""
@@ -393,8 +316,8 @@ class Relay:
         if self._told <= _MAX_TOLD:
             last = " (no more of these are told)" if self._told == _MAX_TOLD else ""
             self._say(f"{self._spec.name}: dropped from the server's output: {why}{last}")
-        if _HANDSHAKE in suspects and self._replay is not None:
-            self._replay.done.set()
+        if HANDSHAKE in suspects and self._keeper.replay is not None:
+            self._keeper.replay.done.set()
         request_id = self._session.host.matching(suspects)
         if request_id is None:
             return
@@ -403,95 +326,14 @@ class Relay:
         what = "the server's answer was refused"
         await self._fail(entry, kind(what, why=why, hint="report it to the server's author", reason=reason))
 
-    # Life and death of sandboxes
+    # The ends
 
-    async def _start_early(self) -> None:
-        """The container comes up while the host's first frame is on its way."""
-        try:
-            await self._revived(None)
-        except BulkheadError:
-            # Requests that come in are told why; the runner ends once the host had time to ask.
-            await anyio.sleep(2 * LEAVE)
-            self._tasks.cancel_scope.cancel()
-
-    async def _revived(self, request: Request | None) -> Sandbox:
-        """The living sandbox, started if there is none. Raises BulkheadError, told once."""
-        async with self._starting:
-            if self._sandbox is None:
-                if self._last_error is not None and not self._status.starts:
-                    raise self._last_error
-                try:
-                    await self._start(request)
-                except BulkheadError as error:
-                    self._last_error = error
-                    raise
-        if self._sandbox is None:
-            raise self._last_error or StartError("the server ended while it was starting")
-        return self._sandbox
-
-    async def _start(self, request: Request | None) -> None:
-        now = time.monotonic()
-        while self._restarts and self._restarts[0] < now - 60:
-            self._restarts.popleft()
-        if len(self._restarts) >= MAX_RESTARTS:
-            why = f"{MAX_RESTARTS} restarts in the last minute; last: {self._status.last_end}"
-            hint = f"see `bulkhead trace {self._spec.name}` and wait a minute"
-            raise LimitError("the server is not started again", why=why, hint=hint, reason="restarts")
-        if self._status.starts:
-            self._restarts.append(now)
-        sandbox = await self._launch(self._tasks, self._connections)
-        self._session.server.end()  # ids of the server before it are this one's to use
-        self._sandbox, self._costs, self._spoken = sandbox, Costs(sandbox, self._tasks), False
-        self._status = replace(self._status, sandbox=sandbox.id, starts=self._status.starts + 1)
-        self._publish(self._status)
-        self._recorder.sandbox_started(sandbox.id)
-        self._tasks.start_soon(self._drain_stderr, sandbox)
-        self._heard_out = anyio.Event()
-        self._tasks.start_soon(self._pump_sandbox, sandbox, self._heard_out)
-        if self._status.starts > 1:
-            self._say(f"{self._spec.name}: started again after: {self._status.last_end}")
-            await self._shake_again(sandbox, request)
-
-    async def _shake_again(self, sandbox: Sandbox, request: Request | None) -> None:
-        """Gives a legacy server the handshake that the one before it had."""
-        initialize = self._session.initialize
-        if not self._shaken or initialize is None or (request is not None and request.method == "initialize"):
-            return
-        self._replay = replay = Replay()
-        await self._to_sandbox(sandbox, messages.with_id(initialize, _HANDSHAKE))
-        with anyio.move_on_after(self._spec.limits.start):
-            await replay.done.wait()
-        self._replay = None
-        if not replay.done.is_set():
-            await sandbox.stop(0, limit="timeout")
-            raise LimitError("the server did not start again in time", hint="raise limits.start", reason="timeout")
-        if replay.answer is None or replay.answer.error is not None:
-            await sandbox.stop(0)
-            error = replay.answer and replay.answer.error
-            why = f"it answered: {error['message']:.200}" if error else "it ended, or its answer was malformed"
-            raise StartError("the server did not take its handshake again", why=why, reason="exited")
-        self._spoken = True
-        if self._session.initialized is not None:
-            await self._to_sandbox(sandbox, self._session.initialized.raw)
-
-    async def _ended(self, end: Exit) -> None:
-        self._status = replace(self._status, sandbox="", last_end=str(end))
-        self._publish(self._status)
-        self._sandbox = None
-        self._costs.settle()
-        error = obituary(end, self._spec, self._costs.last, spoken=self._spoken, last_words=self._log.last(3))
-        self._recorder.sandbox_ended("" if self._leaving else error.reason)
-        if self._session.host.pending or not self._leaving:
-            self._last_error = error
-        if self._replay is not None:
-            self._replay.done.set()
+    async def _bury(self, error: BulkheadError, end: Exit) -> None:
+        """A sandbox has ended: whoever waits for it is told why, and what it asked is withdrawn."""
         for entry in self._session.host.end():
             await self._fail(entry, error)
         for request_id in list(self._session.server.pending):
             await self._withdraw(request_id, f"the server ended: {end}")
-        if self._dying is not None:
-            self._dying.set()
-            self._dying = None
 
     async def _withdraw(self, request_id: Id, reason: str) -> None:
         """What a server that is gone had asked the host: cancelled, so that a late answer is nobody's."""
@@ -501,67 +343,13 @@ class Relay:
             entry.trace.end("cancelled")
         await self._to_host(frame)
 
-    # Its connections
-
-    def _in_flight(self) -> list[Pending]:
-        """The tool calls that a connection may belong to; where there is none, any request, as in a start."""
-        pending = list(self._session.host.pending.values())
-        return [entry for entry in pending if entry.context.method == "tools/call"] or pending
-
-    def _refusals_changed(self) -> None:
-        self._status = replace(self._status, refused=self._connections.refused)
-        self._publish(self._status)
-
-    # Deadlines and limits
-
-    async def _watch(self) -> None:
-        while True:
-            tick = _BUSY_TICK if self._session.host.pending else _IDLE_TICK
-            await anyio.sleep(tick)
-            sandbox = self._sandbox
-            if sandbox is None:
-                continue
-            limit = self._overdue(tick) or await self._costs.limit()
-            # It may have ended while it was looked at; then nobody would set the event.
-            if limit and self._dying is None and self._sandbox is sandbox:
-                self._dying = anyio.Event()
-                await sandbox.stop(0, limit=limit)
-
-    def _overdue(self, tick: float) -> str:
-        """Deadlines stand still while the server waits for the person, but not for ever: it could ask to gain time."""
-        asks = any(entry.request.method in _PERSON for entry in self._session.server.pending.values())
-        for entry in self._session.host.pending.values():
-            if asks and entry.waited < PATIENCE:
-                entry.deadline += tick
-                entry.waited += tick
-            elif entry.deadline < time.monotonic():
-                return "timeout"
-        return ""
-
-    # The ends
-
     async def _leave_on(self, stop: anyio.Event) -> None:
         await stop.wait()
         await self._leave()
 
     async def _leave(self) -> None:
-        """The host is done: the server gets the end of its input, and a moment to finish what it was asked."""
-        self._leaving = True
-        if self._sandbox is not None:
-            await self._sandbox.stdin.aclose()
-            # Not for its end alone: what it said last is still on its way to the host.
-            with anyio.move_on_after(LEAVE):
-                await self._heard_out.wait()
+        await self._keeper.leave()
         self._tasks.cancel_scope.cancel()
-
-    async def _stop_sandbox(self) -> None:
-        sandbox, self._sandbox = self._sandbox, None
-        self._costs.settle()
-        for entry in (*self._session.host.end(), *self._session.server.end()):
-            entry.trace.end("cancelled")
-        if sandbox is not None:
-            with anyio.CancelScope(shield=True):
-                await sandbox.stop(GRACE)
 
     async def _confess(self, error: Exception) -> None:
         """A fault of our own ends the session, but nobody waits for an answer that cannot come."""
@@ -574,7 +362,7 @@ class Relay:
         if isinstance(error, LimitError):
             entry.trace.set(telemetry.LIMIT, error.reason)
         entry.trace.set(telemetry.STATUS_CODE, str(error.code))
-        self._costs.note(entry.trace, entry.before)
+        self._keeper.costs.note(entry.trace, entry.before)
         entry.trace.end(error.reason)
         await self._to_host(messages.failure(entry.request.id, error))
 
@@ -582,21 +370,19 @@ class Relay:
         async with self._host_lock:
             try:
                 await self._host_out.send(frame + b"\n")
-            except _GONE:
+            except GONE:
                 self._tasks.cancel_scope.cancel()
 
-    async def _to_sandbox(self, sandbox: Sandbox, frame: bytes) -> None:
-        """A sandbox that is gone is no error here: _ended answers for it."""
-        try:
-            await sandbox.stdin.send(frame + b"\n")
-        except _GONE:
-            return
+    def _in_flight(self) -> list[Pending]:
+        """The tool calls that a connection may belong to; where there is none, any request, as in a start."""
+        pending = list(self._session.host.pending.values())
+        return [entry for entry in pending if entry.context.method == "tools/call"] or pending
 
 
 async def refuse(host: tuple[ByteReceiveStream, ByteSendStream], error: BulkheadError) -> None:
     """Answers the host's first request with error, where one comes within the time that a host gives a start."""
     splitter = Splitter(2**20)
-    with anyio.move_on_after(2 * LEAVE), suppress(*_GONE):
+    with anyio.move_on_after(2 * LEAVE), suppress(*GONE):
         while True:
             for line in splitter.feed(await host[0].receive()):
                 with suppress(Malformed):

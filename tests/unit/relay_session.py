@@ -17,7 +17,7 @@ from anyio.abc import UNIXSocketStream
 
 from bulkhead.engines.fake import FakeDaemon, FakeEngine
 from bulkhead.engines.hardening import plan_for
-from bulkhead.relay import Relay, Status
+from bulkhead.relay import Relay
 from bulkhead.serverlog import ServerLog
 from bulkhead.spec import Limits, Server, ServerSpec
 from bulkhead.telemetry import Call, Telemetry, TelemetrySettings
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from bulkhead.engines.base import Sandbox
     from bulkhead.engines.fake import Process
     from bulkhead.errors import BulkheadError
+    from bulkhead.keeper import Status
     from bulkhead.telemetry import Record
 
 Frame: TypeAlias = dict[str, Any]

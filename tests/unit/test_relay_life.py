@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import pytest
 
-from bulkhead import relay
+from bulkhead import keeper
 from bulkhead.engines.fake import OutOfMemoryError
 from bulkhead.errors import BulkheadError, EngineError
-from bulkhead.relay import GRACE, LEAVE
+from bulkhead.keeper import GRACE, LEAVE
 from tests.unit.relay_session import INITIALIZE, Frame, Link, encoded, hang, reason, server, session
 
 if TYPE_CHECKING:
@@ -185,7 +185,7 @@ async def test_three_restarts_a_minute_and_no_more(tmp_path: Path, monkeypatch: 
         assert reason(await host.call("echo")) == "restarts"
         assert host.statuses[-1].starts == 4
         # A minute later: three again, and no fourth for the one that was the first start.
-        monkeypatch.setattr(relay, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + 61))
+        monkeypatch.setattr(keeper, "time", SimpleNamespace(monotonic=lambda: time.monotonic() + 61))
         reasons = [reason(await host.call("die")) for _ in range(4)]
         assert reasons == ["exited"] * 3 + ["restarts"]
 

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from bulkhead.egress.network import Journal
     from bulkhead.engines.base import Engine, Sandbox
     from bulkhead.engines.runners import Runner
+    from bulkhead.keeper import Status
     from bulkhead.launch import Launch
-    from bulkhead.relay import Status
     from bulkhead.spec import ServerSpec
     from bulkhead.telemetry import Telemetry
 
