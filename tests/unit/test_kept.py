@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -88,3 +89,13 @@ def test_a_broken_file_is_as_if_it_were_not_there(content: str, tmp_path: Path) 
     file.write_text(content)
     assert load_profile(profile) == first
     assert kept.recall(file.name) == first
+
+
+def test_of_many_the_newest_are_kept(tmp_path: Path) -> None:
+    spec = load_profile(write(tmp_path, ""))
+    for number in range(300):
+        kept.keep(f"{number:064x}", spec)
+        os.utime(state_dir() / "judged" / f"{number:064x}", ns=(number, number))
+    assert len(list((state_dir() / "judged").iterdir())) == 256
+    assert kept.recall(f"{299:064x}") == spec
+    assert kept.recall(f"{20:064x}") is None

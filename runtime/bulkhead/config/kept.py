@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _TABLES = {"server": Server, "limits": Limits, "tools": Tools, "sandbox": Sandbox}
+_MOST = 256
 _LISTS = {"mounts": Mount, "egress": EgressRule, "secrets": SecretBinding}
 
 
@@ -41,12 +42,14 @@ def recall(key: str) -> ServerSpec | None:
 
 
 def keep(key: str, spec: ServerSpec) -> None:
-    """Keeps a spec that was found right."""
+    """Keeps a spec that was found right; of many the newest."""
     folder = _folder()
     folder.mkdir(mode=0o700, exist_ok=True)
     new = folder / f"{key}.{os.getpid()}"
     new.write_text(json.dumps(asdict(spec)), encoding="utf-8")
     new.replace(folder / key)
+    for older in sorted(folder.iterdir(), key=_written, reverse=True)[_MOST:]:
+        older.unlink(missing_ok=True)
 
 
 def spec_from(data: dict[str, Any]) -> ServerSpec:
@@ -58,6 +61,13 @@ def spec_from(data: dict[str, Any]) -> ServerSpec:
 
 def _with_tuples(table: dict[str, Any]) -> dict[str, Any]:
     return {key: tuple(value) if isinstance(value, list) else value for key, value in table.items()}
+
+
+def _written(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:  # another runner was faster
+        return 0.0
 
 
 def _folder() -> Path:
