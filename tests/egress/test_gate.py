@@ -111,8 +111,8 @@ def test_ipv6_is_caught_where_it_is_on(rooms: Rooms, mode: str, monkeypatch: pyt
             assert room.guest.refused(program.bound, *arguments) in ("EADDRINUSE", "EADDRNOTAVAIL")
 
 
-def _with_ipv6(plan: Plan, labels: Mapping[str, str]) -> dict[str, Any]:
-    config = docker_plan.container_config(plan, labels)
+def _with_ipv6(plan: Plan, labels: Mapping[str, str], hosts: str) -> dict[str, Any]:
+    config = docker_plan.container_config(plan, labels, hosts)
     if plan.network == "gate":
         config["HostConfig"]["Sysctls"] = {"net.ipv6.conf.all.disable_ipv6": "0"}
     return config

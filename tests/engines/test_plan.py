@@ -132,7 +132,7 @@ def test_every_line_of_the_container() -> None:
 
 
 @pytest.mark.parametrize("network", ["none", "gate"])
-def test_where_the_daemon_sees_no_file_of_ours_it_writes_the_names(network: Literal[none, gate]) -> None:
+def test_where_the_daemon_sees_no_file_of_ours_it_writes_the_names(network: str) -> None:
     config = container_config(plan(network=network), {})
     assert not config["NetworkDisabled"]
     names = {"Dns": ["127.0.0.1"], "DnsSearch": ["."], "DnsOptions": []}
@@ -154,7 +154,6 @@ def test_where_docker_has_a_part_in_the_network(changes: dict[str, Any]) -> None
         ({"network": "build"}, "NetworkMode", "bridge"),
         ({"network": "build"}, "Dns", None),
         ({"network": "gate"}, "NetworkMode", "none"),
-        ({"network": "gate"}, "Dns", ["127.0.0.1"]),
         ({"network": "gate"}, "Init", False),
         ({"joins": "time-1-gate"}, "NetworkMode", "container:bulkhead-time-1-gate"),
         ({"joins": "time-1-gate"}, "Dns", None),
