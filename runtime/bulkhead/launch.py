@@ -65,9 +65,10 @@ class Launch:
 
         sandbox_id = _new_id(self.spec)
         network = await open_network(
-            self.spec,
+            self.spec.egress,
             self.engine,
             sandbox_id=sandbox_id,
+            server=self.spec.name,
             image=self.gate.digest,
             seccomp=self.seccomp,
             state=self.state,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bulkhead.egress.connection import Connection
     from bulkhead.egress.opening import Gate
     from bulkhead.engines.base import Engine, Exit, Sandbox, Usage
-    from bulkhead.spec import ServerSpec
+    from bulkhead.spec import EgressRule
 
 
 class Journal(Protocol):
@@ -60,15 +60,23 @@ class Network:
 
 
 async def open_network(
-    spec: ServerSpec, engine: Engine, *, sandbox_id: str, image: str, seccomp: str, state: Path, journal: Journal
+    rules: tuple[EgressRule, ...],
+    engine: Engine,
+    *,
+    sandbox_id: str,
+    server: str,
+    image: str,
+    seccomp: str,
+    state: Path,
+    journal: Journal,
 ) -> Network:
     """A network for the sandbox that will be sandbox_id; image is the gate's digest. Raises as open_gate() does."""
-    proxy = EgressProxy(spec.egress, report=journal.report)
+    proxy = EgressProxy(rules, report=journal.report)
     info = await engine.probe()
     gate = await open_gate(
         engine,
         gate_id=f"gate-{sandbox_id}",
-        server=spec.name,
+        server=server,
         image_digest=image,
         seccomp=seccomp,
         ports=proxy.ports,
