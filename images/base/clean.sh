@@ -6,7 +6,7 @@ set -eu
 find / -xdev -perm /6000 ! -type l -exec chmod ug-s {} +
 
 # The mirrors are the host's where it gave any; an image that came from a registry keeps its own otherwise.
-if [ -e /mnt/apt.conf ]; then
+if [ -e /mnt/sources.list ]; then
   rm -rf /etc/apt/sources.list /etc/apt/sources.list.d/* /etc/apt/apt.conf.d/99mmdebstrap
 fi
 rm -rf /var/lib/apt/lists/* /var/cache/* /var/log/* /var/lib/dpkg/*-old /var/backups/* /var/tmp/*

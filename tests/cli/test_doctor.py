@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import subprocess
 import sys
 from dataclasses import replace
@@ -20,6 +21,10 @@ from bulkhead.engines.registry import find_endpoint
 from tests.conftest import BULKHEAD
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import docker
+
     from bulkhead.cli.doctor import Report
     from bulkhead.engines.base import EngineInfo, Sandbox
     from bulkhead.engines.hardening import Plan
@@ -127,8 +132,20 @@ def test_a_missing_filter_is_told(tmp_path: Path) -> None:
     assert broken <= REFUSED
 
 
-def test_a_network_is_told(tmp_path: Path) -> None:
-    broken = _broken(_examined(Weakened(tmp_path, network="build")))
+@pytest.fixture
+def on_a_bridge(daemon: docker.DockerClient) -> Iterator[str]:
+    """The id of what a sandbox can join to have Docker's usual network."""
+    name = f"doctor-tests-{secrets.token_hex(4)}"
+    command = ["python3", "-c", "import signal; signal.pause()"]
+    container = daemon.containers.run("bulkhead/gate", command, name=f"bulkhead-{name}", detach=True, init=True)
+    try:
+        yield name
+    finally:
+        container.remove(force=True)
+
+
+def test_a_network_is_told(tmp_path: Path, on_a_bridge: str) -> None:
+    broken = _broken(_examined(Weakened(tmp_path, joins=on_a_bridge)))
     assert {"only loopback", "no route out"} <= broken <= {"only loopback", "no route out", "no names"}
 
 

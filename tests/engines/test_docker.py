@@ -341,7 +341,7 @@ def _chunks(program: Path) -> list[bytes]:
 
 
 async def _build(engine: DockerEngine, plan: MakePlan) -> ImageInfo:
-    build = plan("create", "/made", network="build", read_only=False, uid=0, gid=0, env={"PATH": "/x", "SECRET": "y"})
+    build = plan("create", "/made", read_only=False, uid=0, gid=0, env={"PATH": "/x", "SECRET": "y"})
     async with started(engine, build) as sandbox:
         assert await sandbox.wait() == Exit("exited", 0)
         return await engine.images.commit(sandbox, "bulkhead/engine-tests-build", {"bulkhead.test": "x"})

@@ -44,6 +44,12 @@ def test_pip_gets_indexes_but_no_folder_of_the_host(clients: Callable[[Answers],
     }
 
 
+def test_the_proxies_of_pip_are_known(clients: Callable[[Answers], None]) -> None:
+    clients({"pip": ["global.proxy='http://proxy.invalid:3128'"]})
+    assert host.pip().proxies == ("http://proxy.invalid:3128",)
+    assert host.pip().env["PIP_PROXY"] == "http://proxy.invalid:3128"
+
+
 def test_a_pip_without_configuration_keeps_its_own_index(clients: Callable[[Answers], None]) -> None:
     clients({"pip": ["global.extra-index-url='file:///opt/simple'"]})
     assert host.pip().env.keys() == {"PIP_DISABLE_PIP_VERSION_CHECK"}
@@ -63,6 +69,7 @@ def test_certificates_and_proxies(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     monkeypatch.setenv("HTTPS_PROXY", "http://proxy.invalid:3128")
     passed = host.network()
     assert passed.files == {"ca.crt": b"certificates"}
+    assert passed.proxies == ("http://proxy.invalid:3128",)
     assert passed.env["https_proxy"] == passed.env["HTTPS_PROXY"] == "http://proxy.invalid:3128"
     assert {passed.env[name] for name in ("PIP_CERT", "NODE_EXTRA_CA_CERTS", "npm_config_cafile")} == {"/mnt/ca.crt"}
 
@@ -96,6 +103,7 @@ def test_apt_gets_the_mirrors_of_the_distribution(
     passed = apt.passed("bookworm")
     assert passed.files["sources.list"].decode().splitlines() == apt.sources()
     assert set(dump[:2]) <= set(passed.files["apt.conf"].decode().splitlines())
+    assert passed.proxies == ("http://proxy.invalid:8000",)
     assert "APT::Architecture" not in passed.files["apt.conf"].decode()
 
 

@@ -27,7 +27,7 @@ def test_shipped_recipes_hold_all_that_they_need() -> None:
     folders = {name: [path.name for path in recipes.recipe(name).folders] for name in recipes.names()}
     assert folders == {
         "bulkhead/base": ["base"],
-        "bulkhead/gate": ["base", "gate"],
+        "bulkhead/gate": ["gate"],
         "bulkhead/python": ["base", "python"],
         "bulkhead/node": ["base", "python", "node"],
     }

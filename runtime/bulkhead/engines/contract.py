@@ -270,7 +270,7 @@ async def images_are_kept(subject: Subject) -> None:
 
 async def build_becomes_an_image(subject: Subject) -> None:
     """A build's files outlast its end until stop()."""
-    build = await subject.engine.start(subject.plan("exit", "0", network="build", read_only=False))
+    build = await subject.engine.start(subject.plan("exit", "0", read_only=False))
     assert await _soon(build.wait()) == Exit("exited", 0)
     image = await subject.engine.images.commit(build, "bulkhead/contract-build", {})
     await build.stop(0)

@@ -34,7 +34,7 @@ def container_config(plan: Plan, labels: Mapping[str, str], hosts: str = "") -> 
 
     hosts is a file of this machine's for /etc/hosts. "": the daemon is elsewhere and cannot see it, so it writes one.
     """
-    own_names = bool(hosts) and plan.network != "build"
+    own_names = bool(hosts)
     return {
         "Image": plan.image,
         "Entrypoint": [],
@@ -54,7 +54,7 @@ def container_config(plan: Plan, labels: Mapping[str, str], hosts: str = "") -> 
         "AttachStdin": True,
         "AttachStdout": True,
         "AttachStderr": True,
-        "HostConfig": _host_config(plan) | _network(plan, own_names) | _mounts(plan, hosts if own_names else ""),
+        "HostConfig": _host_config(plan) | _network(plan, own_names) | _mounts(plan, hosts),
     }
 
 
@@ -106,8 +106,6 @@ def _network(plan: Plan, own_names: bool) -> dict[str, Any]:
     own that takes 100 ms; with NetworkDisabled it does not. Then it writes no hosts, and leaves resolv.conf empty,
     which to a resolver means 127.0.0.1. Otherwise it copies the host's, search domains and all, if not told better.
     """
-    if plan.network == "build":
-        return {"NetworkMode": "bridge"}
     if plan.joins:  # resolv.conf and hosts are then the gate's own files
         return {"NetworkMode": f"container:bulkhead-{plan.joins}"}
     names = {} if own_names else {"Dns": ["127.0.0.1"], "DnsSearch": ["."], "DnsOptions": []}

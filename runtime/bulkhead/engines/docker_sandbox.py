@@ -46,7 +46,7 @@ class DockerSandbox:
         self._exit: Exit | None = None
         self._asked: str | None = None  # None: nobody stopped it. Otherwise the limit for which we did, or "".
         self._frozen = False
-        self._kept = plan.network == "build"  # its file system is the result: see images.commit()
+        self._kept = not plan.read_only  # a build: its file system is the result, see images.commit()
         self._concluding = anyio.Lock()
         self._ended = anyio.Event()
         _once_readable(started.ended, self._ended)

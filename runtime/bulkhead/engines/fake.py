@@ -143,7 +143,7 @@ class FakeSandbox:
 
     async def wait(self) -> Exit:
         await self._ended.wait()
-        if self._process.plan.network != "build":
+        if self._process.plan.read_only:
             self._daemon.sandboxes.pop(self.id, None)
         return self._exit or Exit("lost")
 

@@ -85,9 +85,9 @@ class Plan:
 
     image is a digest. env is the whole environment: nothing of the image's. seccomp is the profile's JSON, as Docker
     and OCI tools read it. cpus is in processors, memory and sizes in bytes, and there is no swap. network is ``none``
-    (only loopback, and a resolver there), ``gate`` for the same in a gate, or ``build`` for the container that installs
-    a package. joins is the id of the gate whose network namespace and resolver it shares, "" for a namespace of its
-    own. Not fields, because no container of ours may do without: no-new-privileges; private IPC, PID, UTS and cgroup
+    (only loopback, and a resolver there), or ``gate`` for the same in a gate. joins is the id of the gate whose network
+    namespace and resolver it shares, "" for a namespace of its own. read_only False is for what becomes an image. Not
+    fields, because no container of ours may do without: no-new-privileges; private IPC, PID, UTS and cgroup
     namespaces; an init that reaps, but in a gate, where it would keep the capabilities that the gate puts down; core
     size 0; no log kept by the engine; no label, volume, health check, stop signal, entry point, user or variable of the
     image.
@@ -108,7 +108,7 @@ class Plan:
     open_files: int
     tmpfs: tuple[Tmpfs, ...]
     binds: tuple[Bind, ...] = ()
-    network: Literal["none", "gate", "build"] = "none"
+    network: Literal["none", "gate"] = "none"
     joins: str = ""
     capabilities: tuple[str, ...] = ()
     read_only: bool = True

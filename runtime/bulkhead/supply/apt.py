@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 _COMPONENTS = {"debian": ("main",), "ubuntu": ("main", "universe")}
 _POCKETS = ("", "-updates", "-security")
 _SETTING = re.compile(r'Acquire::(?:https?::.*Proxy|Check-Valid-Until|Check-Date|Retries)\S* "[^"]*";')
+_PROXY = re.compile(r'Acquire::https?::\S*Proxy\S* "((?:https?|socks5h)://[^"]+)";')
 _FORMAT = "$(REPO_URI) $(RELEASE) $(COMPONENT) $(ORIGIN)"
 _OURS = ('Acquire::Languages "none";', 'APT::Install-Recommends "false";')
 
@@ -59,11 +60,14 @@ def passed(release: str) -> Passed:
         files = {"sources.list": _text(sources())}
         inside += [f'Dir::Etc::sourcelist "{JOB}/sources.list";', 'Dir::Etc::sourceparts "/dev/null";']
     env = {"APT_CONFIG": f"{JOB}/apt.conf", "DEBIAN_FRONTEND": "noninteractive"}
-    return Passed(files | {"apt.conf": _text(inside)}, env)
+    proxies = tuple(match[1] for line in inside if (match := _PROXY.fullmatch(line)))
+    return Passed(files | {"apt.conf": _text(inside)}, env, proxies)
 
 
-def bootstrap(target: Path, packages: Sequence[str]) -> str:
+def bootstrap(target: Path, packages: Sequence[str], *, unpacked: bool = False) -> str:
     """Writes a root file system's tar to target, and returns its release. Takes about half a minute. Blocks.
+
+    unpacked: of the packages and what they need alone, with no system around and no script run, in four seconds.
 
     Raises StartError where mmdebstrap is missing or fails.
     """
@@ -81,7 +85,8 @@ def bootstrap(target: Path, packages: Sequence[str]) -> str:
     # mmdebstrap leaves the host's resolver and name behind, where no build container can remove them: the engine
     # mounts its own over both.
     options += [f"--customize-hook=upload {empty} /etc/{name}" for name in ("resolv.conf", "hostname")]
-    command = [mmdebstrap, "--quiet", "--variant=minbase", f"--include={','.join(packages)}", *options]
+    variant = "extract" if unpacked else "minbase"
+    command = [mmdebstrap, "--quiet", f"--variant={variant}", f"--include={','.join(packages)}", *options]
     _run([*command, codename, str(target), str(listed)])
     return codename
 

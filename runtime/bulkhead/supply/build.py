@@ -10,14 +10,14 @@ import fcntl
 import json
 import os
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import anyio
 import anyio.to_thread
 
 from bulkhead.errors import IntegrityError, StartError
-from bulkhead.supply import host, job, locks
-from bulkhead.supply.bases import base
+from bulkhead.supply import host, job, locks, registries
+from bulkhead.supply.bases import base, gate
 from bulkhead.supply.images import BASE, COMMAND, LOCK, PACKAGE, RECIPE, SOURCE, copy_name, find, find_package, sha256
 from bulkhead.supply.names import Package, image_name, lock_path, parse
 from bulkhead.supply.recipes import recipe
@@ -52,20 +52,22 @@ async def newest(registry: str, name: str, engine: Engine, *, state: Path, say: 
     async with alone(state, say):
         image = await base(engine, package.recipe, state=state, say=say)
         say(f"{registry}:{name}: looking for the newest version")
-        step = await _step(f"looking for {registry}:{name}", image, package, "newest", name)
-        output = await job.output_of(step, engine, state=state)
+        steps = await _steps(package, image, engine, state=state, say=say)
+        step = steps(f"looking for {registry}:{name}", "newest", name)
+        output = await job.output_of(step, engine, state=state, say=say)
     return parse(f"{registry}:{name}@{output.decode(errors='replace').strip()}").version
 
 
 async def _package(package: Package, engine: Engine, *, state: Path, say: Callable[[str], None]) -> ImageInfo:
     image = await base(engine, package.recipe, state=state, say=say)
-    lock = await _lock(package, image, engine, state=state, say=say)
+    steps = await _steps(package, image, engine, state=state, say=say)
+    lock = await _lock(package, steps, engine, state=state, say=say)
     if found := find_package(engine, package, lock):
         return found
     say(f"building {package}: installing")
-    step = await _step(f"installing {package}", image, package, "install", package.name, lock=lock)
+    step = steps(f"installing {package}", "install", package.name, lock=lock)
     try:
-        async with job.done(step, engine, state=state) as (sandbox, output):
+        async with job.done(step, engine, state=state, say=say) as (sandbox, output):
             say(f"building {package}: saving")
             name, labels = image_name(package, step.recipe.digest, lock), _labels(package, image, lock)
             command = {COMMAND: json.dumps(locks.command_of(package, output))}
@@ -81,24 +83,39 @@ def _labels(package: Package, image: ImageInfo, lock: str) -> dict[str, str]:
     return {RECIPE: image.labels[RECIPE], BASE: image.digest, PACKAGE: str(package), LOCK: sha256(lock)}
 
 
-async def _lock(package: Package, image: ImageInfo, engine: Engine, *, state: Path, say: Callable[[str], None]) -> str:
+async def _lock(package: Package, steps: Steps, engine: Engine, *, state: Path, say: Callable[[str], None]) -> str:
     """The recorded lock; else a new one, which is recorded."""
     path = lock_path(state, package)
     if path.exists():
         return path.read_text(encoding="utf-8")
     say(f"building {package}: resolving")
-    step = await _step(f"resolving {package}", image, package, "lock", package.name, package.version)
-    lock = _LOCKS[package.registry](package, await job.output_of(step, engine, state=state))
+    step = steps(f"resolving {package}", "lock", package.name, package.version)
+    lock = _LOCKS[package.registry](package, await job.output_of(step, engine, state=state, say=say))
     write(path, lock)
     return lock
 
 
-async def _step(what: str, image: ImageInfo, package: Package, script: str, *arguments: str, lock: str = "") -> job.Job:
-    """A step in the package's own image, without any privilege."""
+class Steps(Protocol):
+    """Makes the steps of one package in its registry's image, without any privilege, the registry within reach."""
+
+    def __call__(self, what: str, script: str, *arguments: str, lock: str = "") -> job.Job: ...
+
+
+async def _steps(
+    package: Package, image: ImageInfo, engine: Engine, *, state: Path, say: Callable[[str], None]
+) -> Steps:
     passed = host.network() | await anyio.to_thread.run_sync(_CLIENTS[package.registry])
     made = recipe(package.recipe)
-    files = host.Passed(locks.files(package, lock))
-    return job.Job(what, image.digest, made, f"{made.short}/{script}.sh", arguments, passed | files)
+    asking = job.Job(f"looking for the registry of {package}", image.digest, made, f"{made.short}/urls.sh", (), passed)
+    outside = await registries.outside(
+        asking, package.name, await gate(engine, state=state, say=say), engine, state=state, say=say
+    )
+
+    def step(what: str, script: str, *arguments: str, lock: str = "") -> job.Job:
+        files = passed | host.Passed(locks.files(package, lock))
+        return job.Job(what, image.digest, made, f"{made.short}/{script}.sh", arguments, files, outside)
+
+    return step
 
 
 async def _copy(reference: str, engine: Engine, *, say: Callable[[str], None]) -> ImageInfo:

@@ -30,22 +30,24 @@ _PIP_SETTING = re.compile(r"(?:global|download|install|:env:)\.(index-url|extra-
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """files of the job's folder by name, and environment of the build container."""
+    """files of the job's folder by name, environment of the build container, and the URLs of proxies named in these."""
 
     files: Mapping[str, bytes] = field(default_factory=dict)
     env: Mapping[str, str] = field(default_factory=dict)
+    proxies: tuple[str, ...] = ()
 
     def __or__(self, other: Passed) -> Passed:
-        return Passed({**self.files, **other.files}, {**self.env, **other.env})
+        return Passed({**self.files, **other.files}, {**self.env, **other.env}, (*self.proxies, *other.proxies))
 
 
 def network() -> Passed:
     """The host's certificates and proxies, for every client."""
-    proxies = {name: value for name in _PROXIES if (value := os.environ.get(name) or os.environ.get(name.upper()))}
-    proxies |= {name.upper(): value for name, value in proxies.items()}
+    found = {name: value for name in _PROXIES if (value := os.environ.get(name) or os.environ.get(name.upper()))}
+    env = found | {name.upper(): value for name, value in found.items()}
+    proxies = tuple(value for name, value in found.items() if name != "no_proxy")
     if bundle := ca_bundle():
-        return Passed({"ca.crt": bundle.read_bytes()}, proxies | dict.fromkeys(_CA_VARIABLES, CA_FILE))
-    return Passed({}, proxies)
+        return Passed({"ca.crt": bundle.read_bytes()}, env | dict.fromkeys(_CA_VARIABLES, CA_FILE), proxies)
+    return Passed({}, env, proxies)
 
 
 def ca_bundle() -> Path | None:
@@ -60,7 +62,8 @@ def pip() -> Passed:
     settings = {match[1]: match[2] for match in found if match}  # the environment's lines come first, and lose
     urls = {key: _http(value) for key, value in settings.items() if key.endswith("index-url")}
     env = {_variable(key): value for key, value in (settings | urls).items() if value}
-    return Passed({}, {"PIP_DISABLE_PIP_VERSION_CHECK": "1", **env})
+    proxies = tuple(value for key, value in settings.items() if key == "proxy" and value)
+    return Passed({}, {"PIP_DISABLE_PIP_VERSION_CHECK": "1", **env}, proxies)
 
 
 def npm() -> Passed:

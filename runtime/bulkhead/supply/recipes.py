@@ -18,14 +18,15 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # Raised whenever code of supply/ changes what comes out of the same recipe.
-BUILDER = 4
+BUILDER = 5
 PREFIX = "bulkhead/"
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """One image of ours. root is a registry image by digest, of Debian's release,
-    for an image without parent; fetch is the image of ours in which fetch.sh runs.
+    for an image without parent; unpacked says that this is all of the image, and that else the packages are taken
+    without a Debian around them. fetch is the image of ours in which fetch.sh downloads files of the package fetches.
 
     folders are those of the recipe and of all that it needs, the farthest first; digest is 64 hexadecimal digits.
     """
@@ -36,7 +37,9 @@ class Recipe:
     parent: str
     root: str
     release: str
+    unpacked: bool
     fetch: str
+    fetches: str
     folders: tuple[Path, ...]
     digest: str
 
@@ -62,7 +65,9 @@ def recipe(name: str) -> Recipe:
         parent=text.get("parent", ""),
         root=text.get("root", ""),
         release=text.get("release", ""),
+        unpacked=text.get("unpacked", False),
         fetch=text.get("fetch", ""),
+        fetches=text.get("fetches", ""),
         folders=folders,
         digest=digest_of(folders),
     )
