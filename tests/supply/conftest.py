@@ -40,7 +40,7 @@ class Watched(DockerEngine):
 
 @dataclass
 class Builder:
-    """Builds with a state folder of its own; lines and plans are those of the last call."""
+    """Builds with a state folder of its own; lines, plans and steps are those of the last call."""
 
     state: Path
     lines: list[str] = field(default_factory=list)
@@ -59,6 +59,11 @@ class Builder:
                 await engine.close()
 
         return anyio.run(main)
+
+    @property
+    def steps(self) -> list[Plan]:
+        """The plans, without those of gates and of questions for registries."""
+        return [plan for plan in self.plans if plan.network != "gate" and not plan.command[1].endswith("/urls.sh")]
 
     def image(self, server: Server) -> BuiltImage:
         return self.run(lambda engine: image_for(server, engine, state=self.state, say=self.lines.append))

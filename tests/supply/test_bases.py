@@ -109,7 +109,7 @@ def test_a_build_uses_what_the_host_passes_on_and_keeps_nothing(
     monkeypatch.setenv("no_proxy", "marked-proxy-3f81.invalid")
     try:
         image = builder.image(_image(trial))
-        (plan,) = builder.plans
+        (plan,) = builder.steps
         root = inside(image.digest)
         assert "marked-proxy-3f81" in plan.env["no_proxy"]
         assert "usr/bin/tree" in {member.name for member in root.members()}
@@ -122,7 +122,7 @@ def test_a_build_uses_what_the_host_passes_on_and_keeps_nothing(
         (tmp_path / "images" / "trial" / "setup.sh").write_text("true\n")
         recipes.recipe.cache_clear()
         assert builder.image(_image(trial)) != image
-        assert len(builder.plans) == 1  # a changed recipe is built again
+        assert len(builder.steps) == 1  # a changed recipe is built again
         builder.remove(image.digest)
     finally:
         builder.remove(f"{trial}:latest")

@@ -65,7 +65,7 @@ def built(shared: Builder, package: str, tmp_path_factory: pytest.TempPathFactor
         patch.setenv("no_proxy", "marked-proxy-3f81.invalid")
         patch.setenv("PIP_TRUSTED_HOST", "marked-mirror-3f81.invalid")
         image = shared.package(package)
-    resolving, installing = shared.plans
+    resolving, installing = shared.steps
     for plan in (resolving, installing):
         assert (plan.uid, plan.capabilities) == (65532, ())
         assert "marked-proxy-3f81" in plan.env["no_proxy"]
@@ -97,7 +97,7 @@ def test_another_state_folder_resolves_and_finds_the_same_image(
     built: BuiltImage, builder: Builder, package: str
 ) -> None:
     assert builder.package(package) == built
-    assert [plan.command[1].rpartition("/")[2] for plan in builder.plans] == ["lock.sh"]
+    assert [plan.command[1].rpartition("/")[2] for plan in builder.steps] == ["lock.sh"]
 
 
 def test_a_file_that_is_not_the_locked_one_is_refused(
@@ -163,7 +163,7 @@ def test_two_builders_at_once_build_once(shared: Builder, builder: Builder) -> N
         assert len(set(images)) == 1
 
     builder.run(work)
-    assert len(builder.plans) == 2
+    assert len(builder.steps) == 2
     assert lines.count("waiting for another build") == 1
 
 
@@ -208,7 +208,7 @@ def test_the_newest_version_is_looked_up_once(builder: Builder) -> None:
 
     npm = newest("npm:semver")
     assert tuple(map(int, npm.split("."))) >= (7, 7, 3)
-    assert len(builder.plans) == 1
+    assert len(builder.steps) == 1
     assert newest("npm:semver") == npm
     assert builder.plans == []
     pypi = newest("pypi:tabulate")
