@@ -134,7 +134,7 @@ class Inn:
         server = Server(image=PYTHON, command=("python3", "-I", "-c", inspect.getsource(inside)))
         sandbox = self.portal.call(self._launched, ServerSpec(name=name, server=server, **spec))
         try:
-            yield self._known(sandbox)
+            yield self.known(sandbox)
         finally:
             self.portal.call(sandbox.stop, 0)
 
@@ -143,11 +143,12 @@ class Inn:
         """A guest of a plan, where no profile leads to it."""
         sandbox = self.portal.call(self.engine.start, plan)
         try:
-            yield self._known(sandbox)
+            yield self.known(sandbox)
         finally:
             self.portal.call(sandbox.stop, 0)
 
-    def _known(self, sandbox: Sandbox) -> Guest:
+    def known(self, sandbox: Sandbox) -> Guest:
+        """The guest in a sandbox that runs."""
         container = self.daemon.containers.get(f"bulkhead-{sandbox.id}")
         guest = Guest(self.portal, sandbox, self.engine.plans[sandbox.id], container.attrs)
         assert guest.ask(inside.echo, "ready") == "ready"
