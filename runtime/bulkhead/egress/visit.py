@@ -44,8 +44,9 @@ class Visit:
     clean: bool = False
 
     def __post_init__(self) -> None:
-        # A listener of both families shows IPv4 as ::ffff:198.18.0.1.
-        self.address = str(addresses.parse(self.caught.address) or self.caught.address)
+        self.address = self.caught.address
+        if ":" in self.address:  # a listener of both families shows IPv4 as ::ffff:198.18.0.1
+            self.address = str(addresses.parse(self.address) or self.address)
 
     def note(self, error: BulkheadError) -> None:
         """Takes over why it ends."""
