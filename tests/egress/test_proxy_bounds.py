@@ -14,6 +14,7 @@ import pytest
 from bulkhead.egress import names
 from bulkhead.egress.bounds import Bounds
 from bulkhead.egress.connection import refusal_hint
+from bulkhead.egress.proxy import TOLD
 from tests.conftest import until
 from tests.egress.sinks import NAME, OTHER, PATIENCE, Programs, Sink, assert_reset, echo, keep, rcode, rule
 
@@ -40,7 +41,8 @@ def test_connections_at_once(sink: Sink) -> None:
         exchange(second)
         with programs.connect(NAME, sink.port) as third:
             assert_reset(third)
-        assert (programs.reported().decision, programs.reported().reason) == ("deny", "connections")
+        told = programs.reported()
+        assert (told.decision, told.reason, told.name) == ("deny", "connections", NAME)
         first.close()
         programs.reported(2)
         with programs.connect(NAME, sink.port) as fourth:
@@ -69,6 +71,31 @@ def test_connections_a_second(sink: Sink) -> None:
         assert came[:3] == [True, True, True]
         assert 3 <= sum(came) <= most < 20
         until(passed, PATIENCE)
+
+
+def test_a_flood_of_refusals_is_counted_and_not_told(sink: Sink) -> None:
+    """Else one sandbox would fill the trace, which is that of others too."""
+    with Programs(rule(sink), bounds=Bounds(connections=1, rate=0.001)) as programs:
+
+        def refused() -> None:
+            with programs.connect(NAME, sink.port) as program:
+                assert_reset(program)
+
+        with programs.connect(NAME, sink.port) as program:
+            exchange(program)
+        programs.reported()
+        for _ in range(3 * TOLD):
+            refused()
+        told = programs.told[1:]
+        assert {connection.reason for connection in told} == {"rate"}
+        assert TOLD <= len(told) < 2 * TOLD
+        assert {connection.untold for connection in told[:TOLD]} == {0}
+
+        def told_of_all() -> bool:
+            refused()
+            return programs.told[-1].untold > 0
+
+        until(told_of_all, PATIENCE)
 
 
 @pytest.mark.parametrize("way", ["sent", "received"])

@@ -43,7 +43,8 @@ class Connection:
     name: what was asked for, "" for a literal address. address: where the program went. rule: "host:port,port" of the
     one that decided, or that names the host but not the port; "" if there is none. decision: "allow" if only the other
     side or a bound was against it. sent and received: what was passed on to the other side, and to the program.
-    opened_ns: 0 if nothing was reached. ended_ns: 0 while it lives.
+    opened_ns: 0 if nothing was reached. ended_ns: 0 while it lives. untold: how many before it were refused for
+    "rate" or "connections", and only counted.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Connection:
     received: int = 0
     opened_ns: int = 0
     ended_ns: int = 0
+    untold: int = 0
 
 
 def refusal_hint(connection: Connection) -> str:

@@ -2,7 +2,7 @@
 
 Rules: nothing leaves before the connection was judged, not even the question for its name's address; a check that fails
 in any way is a refusal; the program sees a refusal as a reset at once; every connection is reported once, at its end,
-and every refused name once.
+and every refused name once. Only where there are too many connections, those that are refused for it are counted.
 """
 
 from __future__ import annotations
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
     from bulkhead.spec import EgressRule
 
 _HELLO = 2**14
+# Refusals for want of room that are reported: so many at once, and then one a second. Whoever records them keeps those
+# of other sandboxes too, and a program makes thousands a second.
+TOLD = 50
+_TOO_MANY = frozenset(("connections", "rate"))
 
 
 class EgressProxy:
@@ -59,6 +63,8 @@ class EgressProxy:
         self._names = Names(self._allowlist, bounds, self._report_name)
         self._resolver = Resolver(lookup)
         self._new = Bucket(bounds.rate, bounds.connections)
+        self._refusals = Bucket(1, TOLD)
+        self._untold = 0
         self._meters = Meter(bounds.sent), Meter(bounds.received)
         self._buffer = memoryview(bytearray(PIECE))
         self._visits: set[Visit] = set()
@@ -87,6 +93,7 @@ class EgressProxy:
         """
         scope = asyncio.timeout(None)
         visit = Visit(caught, scope)
+        visit.name = self._names.name_of(visit.address)
         self._visits.add(visit)
         try:
             async with scope:
@@ -103,7 +110,7 @@ class EgressProxy:
         finally:
             self._visits.discard(visit)
             visit.end()
-            (report or self._report)(visit.told(time.time_ns()))
+            self._tell(visit, report or self._report)
 
     async def _serve(self, visit: Visit) -> None:
         self._admit()
@@ -128,7 +135,6 @@ class EgressProxy:
             meter.require()
 
     def _find_rule(self, visit: Visit) -> None:
-        visit.name = self._names.name_of(visit.address)
         if visit.name:
             visit.rule = self._allowlist.rule_for(visit.name, visit.caught.port)
         else:
@@ -170,6 +176,13 @@ class EgressProxy:
                 return await self._resolver.addresses(visit.name)
         except (OSError, ValueError) as error:
             raise BulkheadError(f"{visit.name} was not resolved: {error!r}", reason="unresolved") from error
+
+    def _tell(self, visit: Visit, report: Callable[[Connection], None]) -> None:
+        if visit.reason in _TOO_MANY and not self._refusals.take():
+            self._untold += 1
+            return
+        report(visit.told(time.time_ns(), self._untold))
+        self._untold = 0
 
     def _report_name(self, name: str, reason: str) -> None:
         now = time.time_ns()

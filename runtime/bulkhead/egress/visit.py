@@ -67,7 +67,7 @@ class Visit:
                 self.outside.setsockopt(SOL_SOCKET, SO_LINGER, _RESET)
             self.outside.close()
 
-    def told(self, ended_ns: int) -> Connection:
+    def told(self, ended_ns: int, untold: int = 0) -> Connection:
         """ended_ns: 0 while it goes on."""
         rule = self.rule
         return Connection(
@@ -84,4 +84,5 @@ class Visit:
             received=self.pump.down.count if self.pump is not None else 0,
             opened_ns=self.opened_ns,
             ended_ns=ended_ns,
+            untold=untold,
         )
