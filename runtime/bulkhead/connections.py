@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 _MAX_TOLD = 64
 _MAX_KEPT = 16
+# Where too many names are asked for to read them all, the proxy reports one refusal without a name.
+_NAMELESS = "more names"
 
 
 class InFlight(Protocol):
@@ -53,7 +55,7 @@ class Connections:
         self._ended(tuple(self._in_flight()), connection)
 
     def _ended(self, requests: tuple[InFlight, ...], connection: Connection) -> None:
-        target = connection.name or connection.address
+        target = connection.name or connection.address or _NAMELESS
         target = f"{target}:{connection.port}" if connection.port else target
         self._recorder.connected(
             f"connect {target}" if connection.port else f"resolve {target}",
@@ -69,11 +71,14 @@ class Connections:
             self._tell(target, connection)
 
     def _tell(self, target: str, connection: Connection) -> None:
-        if target in self._told or len(self._told) >= _MAX_TOLD:
+        if target in self._told or len(self._told) > _MAX_TOLD:
+            return
+        self._told.add(target)
+        if len(self._told) > _MAX_TOLD:
+            self._say(f"{self._server}: more was refused; `bulkhead trace {self._server}` shows it")
             return
         from bulkhead.egress.connection import REASONS, refusal_hint  # noqa: PLC0415 - few sessions refuse anything
 
-        self._told.add(target)
         self.refused = (*self.refused, target)[-_MAX_KEPT:]
         why = f"{REASONS[connection.reason]} ({connection.reason})"
         text = f"{self._server}: refused to reach {telemetry.clean(target)}\n  why: {why}"
@@ -85,15 +90,19 @@ class Connections:
 
 
 def _attributes(connection: Connection) -> dict[str, telemetry.Value]:
+    """A server's address is always among them: `trace` knows a connection by it."""
     found: dict[str, telemetry.Value] = {
-        telemetry.TRANSPORT: "tcp",
-        telemetry.SERVER_ADDRESS: connection.name or connection.address,
-        telemetry.SERVER_PORT: connection.port,
-        telemetry.PEER_ADDRESS: connection.dialled,
-        telemetry.DECISION: connection.decision,
         telemetry.RULE: connection.rule,
         telemetry.REASON: connection.reason,
-        telemetry.BYTES_SENT: connection.sent,
-        telemetry.BYTES_RECEIVED: connection.received,
+        telemetry.DROPPED: connection.untold or "",
     }
-    return {key: value for key, value in found.items() if value != "" or key == telemetry.DECISION}
+    if connection.port:
+        found |= {
+            telemetry.TRANSPORT: "tcp",
+            telemetry.SERVER_PORT: connection.port,
+            telemetry.PEER_ADDRESS: connection.dialled,
+            telemetry.BYTES_SENT: connection.sent,
+            telemetry.BYTES_RECEIVED: connection.received,
+        }
+    always = {telemetry.SERVER_ADDRESS: connection.name or connection.address, telemetry.DECISION: connection.decision}
+    return {key: value for key, value in found.items() if value != ""} | always
