@@ -48,7 +48,9 @@ test: check images ## all checks and all tests
 	@echo '== pytest'
 	@$(BIN)/python -m pytest
 
-bench: images ## measure beside a direct process and docker run; ARGS='--json FILE'
+bench: images ## measure beside a direct process, docker run, its bridge and a proxy; ARGS='--json FILE'
+	@command -v tinyproxy >/dev/null \
+		|| { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq tinyproxy-bin; }
 	@$(BIN)/python -m tests.bench.bench $(ARGS)
 
 clean: ## remove what was built in this folder; images and state stay

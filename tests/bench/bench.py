@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from tests.bench.memory import family
+from tests.bench.network import measure_network
+from tests.bench.percentile import p50_and_p99, percentile
 from tests.bench.report import report
 from tests.bench.session import Session
 from tests.bench.ways import BIN, WAYS, Server, servers
@@ -29,23 +30,22 @@ if TYPE_CHECKING:
 STARTS = 10
 # Bytes of a call's argument, which come back as its result: (rounds, calls of one way in a round).
 CALLS = {100: (20, 100), 1_000_000: (12, 5)}
+# Rounds, and in each connections of a kind, and seconds of a transfer.
+NETWORK: dict[str, Any] = {"rounds": 5, "count": 40, "seconds": 1.0}
+QUICK_NETWORK: dict[str, Any] = {"rounds": 1, "count": 20, "seconds": 0.3}
 _WARM_UP = 20
 _BEFORE_MEMORY = 100
 
 
-def percentile(values: Sequence[float], percent: float) -> float:
-    """The smallest measured value that at least percent of them do not exceed."""
-    return sorted(values)[max(0, math.ceil(len(values) * percent / 100) - 1)]
-
-
-def measure_starts(server: Server, count: int) -> dict[str, float]:
-    """Seconds from a process's start to its tools, the median of each way."""
-    taken: dict[str, list[float]] = {way: [] for way in WAYS}
+def measure_starts(compared: Sequence[Server], count: int) -> dict[str, dict[str, float]]:
+    """Seconds from a process's start to its tools, by server and way: the median."""
+    taken: dict[str, dict[str, list[float]]] = {server.name: {way: [] for way in WAYS} for server in compared}
     for _ in range(count):
-        for way, command in zip(WAYS, server.commands, strict=True):
-            with Session(command) as session:
-                taken[way].append(session.open())
-    return {way: percentile(values, 50) for way, values in taken.items()}
+        for server in compared:
+            for way, command in zip(WAYS, server.commands, strict=True):
+                with Session(command) as session:
+                    taken[server.name][way].append(session.open())
+    return {name: {way: percentile(values, 50) for way, values in ways.items()} for name, ways in taken.items()}
 
 
 def measure_calls(server: Server, share: float) -> dict[str, Any]:
@@ -74,22 +74,22 @@ def _calls(sessions: Sequence[Session], size: int, rounds: int, each: int) -> di
     for _ in range(rounds):
         for values, session in zip(taken, sessions, strict=True):
             values += [session.echo(text) for _ in range(each)]
-    return {
-        way: {"p50": percentile(values, 50), "p99": percentile(values, 99)}
-        for way, values in zip(WAYS, taken, strict=True)
-    }
+    return {way: p50_and_p99(values) for way, values in zip(WAYS, taken, strict=True)}
 
 
 def measure(folder: Path, console: Console, *, quick: bool) -> dict[str, Any]:
-    """All of it: {"starts": {server: {way: s}}, "calls": {size: {way: {p50, p99}}}, "memory": {way: [Memory]}}."""
+    """All of it: {"starts": {server: {way: s}}, "calls": {size: {way: {p50, p99}}}, "memory": {way: [Memory]},
+    "network": see measure_network()}.
+    """
     with console.status("installing the servers") as status:
         compared = servers(folder)
-        starts = {}
-        for server in compared:
-            status.update(f"starting {server.name}")
-            starts[server.name] = measure_starts(server, 3 if quick else STARTS)
+        status.update("starting")
+        starts = measure_starts(compared, 3 if quick else STARTS)
         status.update("calling")
-        return {"starts": starts} | measure_calls(compared[0], 0.1 if quick else 1)
+        called = measure_calls(compared[0], 0.1 if quick else 1)
+        status.update("connecting")
+        network = measure_network(folder, **(QUICK_NETWORK if quick else NETWORK))
+    return {"starts": starts, "network": network} | called
 
 
 def main() -> None:

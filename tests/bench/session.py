@@ -66,6 +66,13 @@ class Session:
             self._fail(f"answered {message}")
         return dict(message["result"])
 
+    def call(self, tool: str, arguments: dict[str, Any]) -> Any:
+        """The value of a call whose text is JSON."""
+        result = self.ask("tools/call", {"name": tool, "arguments": arguments})
+        if result.get("isError"):
+            self._fail(f"answered {result}")
+        return json.loads(result["content"][0]["text"])
+
     def echo(self, text: str) -> float:
         """One call of the bench's server; seconds from the first byte written to the last one read."""
         self._last_id += 1

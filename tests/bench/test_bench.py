@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 
 from bulkhead.engines.hardening import Bind, Plan, Tmpfs
-from tests.bench import report, ways
-from tests.bench.bench import percentile
+from tests.bench import guest, network_report, network_ways, report, ways
 from tests.bench.memory import family
+from tests.bench.percentile import percentile
 from tests.bench.session import Session
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PLAN = Plan(
     id="bench",
@@ -32,6 +38,18 @@ PLAN = Plan(
     tmpfs=(Tmpfs("/tmp", 4096, 64), Tmpfs("/run", 8192, 32, exec=True, mode=0o700)),  # noqa: S108
     binds=(Bind("/a", "/b", write=False), Bind("/c", "/d", write=True)),
 )
+
+NETWORK = {
+    "connect": {
+        kind: {"bridge": {"p50": 0.0004}, "bulkhead": {"p50": 0.0004 + over}}
+        for kind, over in (("by address", 0.0009), ("by name", 0.0011))
+    },
+    "rates": {
+        "1 down": {"bridge": 2e9, "bulkhead": 499e6},
+        "1 up": {"bridge": 2e9, "bulkhead": 501e6},
+        "50 up": {"bridge": 2e8, "bulkhead": 101e6},
+    },
+}
 
 
 def test_a_percentile_is_a_measured_value() -> None:
@@ -62,7 +80,7 @@ def test_a_server_that_ends_is_no_measurement() -> None:
 
 
 def test_docker_run_gets_the_whole_plan() -> None:
-    line = " ".join(ways._docker(PLAN, Path("/filter.json")))
+    line = " ".join(ways._docker(PLAN, Path("/filter.json"), "none"))
     for flag in (
         "--init", "--rm", "--log-driver=none", "--network=none", "--read-only", "--cap-drop=ALL", "no-new-privileges",
         "seccomp=/filter.json", "--user=70001:70002", "--workdir=/work", f"--memory={77 * 2**20}",
@@ -73,13 +91,91 @@ def test_docker_run_gets_the_whole_plan() -> None:
         assert flag in line
 
 
+def test_a_network_is_asked_of_docker_only_by_who_has_one() -> None:
+    assert "--network=none" in ways._docker(PLAN, Path("/filter.json"), "none")
+    assert "--network=bridge" in ways._docker(PLAN, Path("/filter.json"), "bridge")
+
+
+@pytest.fixture
+def ports() -> Iterator[list[int]]:
+    with network_ways._sink("127.0.0.1") as ports:
+        yield ports
+
+
+def test_connections_reach_the_sink(ports: list[int]) -> None:
+    speaks, asked = ports
+    assert [0 < seconds < 5 for seconds in guest.connect(["127.0.0.1", speaks], None, "", 3, 0)] == [True] * 3
+    assert [0 < seconds < 5 for seconds in guest.connect(["127.0.0.1", asked], None, "example.com", 3, 0)] == [True] * 3
+
+
+def test_the_second_port_answers_only_who_has_spoken(ports: list[int]) -> None:
+    with socket.create_connection(("127.0.0.1", ports[1])) as sock:
+        sock.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            sock.recv(1)
+        sock.sendall(guest._hello("example.com"))
+        assert sock.recv(2) == guest.GREETING
+
+
+@pytest.mark.parametrize("up", [False, True])
+def test_transfers_count_what_arrived(up: bool, ports: list[int]) -> None:
+    carried, elapsed = guest.transfer(["127.0.0.1", ports[0]], None, up, 3, 0.2)
+    assert carried > 2**20
+    assert 0.2 <= elapsed < 5
+    assert not up or carried % guest.BLOCK == 0
+
+
+def test_a_proxys_answer_is_no_byte_of_the_far_end() -> None:
+    asked: list[bytes] = []
+
+    def serve(listener: socket.socket) -> None:
+        with listener.accept()[0] as sock:
+            asked.append(sock.recv(4096))
+            sock.sendall(b"HTTP/1.0 200 Connection established\r\n")
+            sock.sendall(b"Proxy-agent: test\r\n\r\n!")
+            sock.recv(1)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = Thread(target=serve, args=(listener,))
+        thread.start()
+        (seconds,) = guest.connect(["198.51.100.7", 7000], list(listener.getsockname()), "", 1, 0)
+        thread.join(5)
+    assert 0 < seconds < 5
+    assert asked[0].startswith(b"CONNECT 198.51.100.7:7000 HTTP/1.1\r\n")
+
+
+def test_a_proxy_that_refuses_is_no_measurement() -> None:
+    def serve(listener: socket.socket) -> None:
+        with listener.accept()[0] as sock:
+            sock.recv(4096)
+            sock.sendall(b"HTTP/1.0 403 Forbidden\r\n\r\n!")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = Thread(target=serve, args=(listener,))
+        thread.start()
+        with pytest.raises(OSError, match="403"):
+            guest.connect(["198.51.100.7", 7000], list(listener.getsockname()), "", 1, 0)
+        thread.join(5)
+
+
 def test_aims_are_judged() -> None:
     times = {"direct": 0.1, "docker run -i": 1.0, "bulkhead": 1.2}
     calls = {way: {"p50": seconds * 1e-3, "p99": 1.0} for way, seconds in times.items()}
     memory = family(os.getpid())
-    numbers = {"starts": {"echo": times}, "calls": {100: calls, 1_000_000: calls}, "memory": {"bulkhead": memory}}
-    start, small, large, runner = report.aims(numbers)
+    starts = {ways.ECHO: times, ways.NETWORKED: times | {"bulkhead": 1.5}}
+    numbers = {"starts": starts, "calls": {100: calls, 1_000_000: calls}, "memory": {"bulkhead": memory}}
+    start, gate, small, large, runner, *_ = report.aims(numbers | {"network": NETWORK | {"memory": memory}})
     assert (start.held, str(start)) == (True, "1.20 x")
+    assert (gate.held, str(gate)) == (False, "300 ms")
     assert (small.held, str(small)) == (False, "200 us")
     assert (large.held, str(large)) == (True, "1.20 x")
     assert runner.held == (memory[0].rss <= 45e6)
+
+
+def test_aims_of_the_network_are_judged() -> None:
+    by_address, by_name, slow, fast, half, _ = network_report.aims(NETWORK | {"memory": family(os.getpid())})
+    assert (by_address.held, str(by_address)) == (True, "900 us")
+    assert (by_name.held, str(by_name)) == (False, "1100 us")
+    assert (slow.held, str(slow), slow.bound) == (False, "499 MB/s", 500)
+    assert (fast.held, fast.bound) == (True, 500)
+    assert (half.held, half.bound) == (True, 100)
