@@ -326,6 +326,62 @@ def test_a_clock_that_was_set_back_makes_no_span_that_ends_before_it_begins(reco
     assert all((span.end_time or 0) >= (span.start_time or 0) for span in recorder.memory.spans)
 
 
+class TestConnections:
+    """A connection of a sandbox's is a child of the call during which it began, or linked to all of them."""
+
+    def connected(self, recorder: Recorder, *calls: Call, reason: str = "") -> ReadableSpan:
+        found = {names.SERVER_ADDRESS: "api.example.org", names.SERVER_PORT: 443}
+        recorder.connected("connect api.example.org:443", (10, 30), found, error_type=reason, calls=calls)
+        return recorder.memory.spans[-1]
+
+    def test_of_one_call(self, recorder: Recorder) -> None:
+        recorder.sandbox_started("everything-1")
+        begun = call(recorder, parent=TRACEPARENT)
+        span = self.connected(recorder, begun)
+        assert (span.name, span.kind, span.links) == ("connect api.example.org:443", SpanKind.CLIENT, ())
+        assert (span.start_time, span.end_time) == (10, 30)
+        assert f"{context_of(span).trace_id:032x}" == TRACE
+        assert span.parent is not None
+        assert f"{span.parent.span_id:016x}" == begun.client_id
+        assert span.status.status_code is StatusCode.UNSET
+        assert dict(span.attributes or {}) == {
+            "bulkhead.sandbox.id": "everything-1", "server.address": "api.example.org", "server.port": 443,
+        }  # fmt: skip
+
+    def test_of_several(self, recorder: Recorder) -> None:
+        calls = call(recorder), call(recorder)
+        span = self.connected(recorder, *calls)
+        assert span.parent is None
+        assert [f"{link.context.span_id:016x}" for link in span.links] == [one.client_id for one in calls]
+        assert f"{context_of(span).trace_id:032x}" not in {one.trace_id for one in calls}
+
+    def test_of_none(self, recorder: Recorder) -> None:
+        first, second = self.connected(recorder), self.connected(recorder)
+        assert (first.parent, first.links) == (None, ())
+        assert context_of(first).trace_id != context_of(second).trace_id
+
+    def test_a_refusal_is_an_error(self, recorder: Recorder) -> None:
+        span = self.connected(recorder, reason="sni")
+        assert (span.attributes or {})["error.type"] == "sni"
+        assert span.status.status_code is StatusCode.ERROR
+
+    def test_a_call_that_is_not_sampled_takes_its_connections_along(self, recorder: Recorder) -> None:
+        begun = call(recorder, parent=f"00-{TRACE}-{PARENT}-00")
+        assert not context_of(self.connected(recorder, begun)).trace_flags.sampled
+
+    def test_it_is_text_and_ends_after_it_began(self, recorder: Recorder) -> None:
+        evil = {names.SERVER_ADDRESS: "a\x1b\u202e" + "x" * 1000}
+        recorder.connected("connect a\x1b", (30, 10), evil, error_type="", calls=())
+        span = recorder.memory.spans[-1]
+        assert (span.name, span.start_time, span.end_time) == ("connect a\ufffd", 30, 30)
+        assert (span.attributes or {})[names.SERVER_ADDRESS] == ("a\ufffd\ufffd" + "x" * 1000)[:256]
+
+    def test_it_makes_no_series(self, recorder: Recorder) -> None:
+        before = recorder.reader.get_metrics_data()
+        self.connected(recorder)
+        assert recorder.reader.get_metrics_data() == before
+
+
 def test_recording_does_not_import_the_sdk() -> None:
     code = """
 import sys, pathlib

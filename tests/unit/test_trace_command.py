@@ -144,6 +144,74 @@ def test_what_a_server_asked_during_a_call_stands_under_it(record: Any, trace: A
     assert [len(indent[0]) if indent else None for indent in indents] == [0, 4, 8, 12]
 
 
+def connected(telemetry: Telemetry, *calls: Call, name: str = "connect a.example:443", **more: Any) -> None:
+    """A connection of 3 ms; more are attributes, without what they begin with."""
+    found = {names.SERVER_ADDRESS: "a.example", names.DECISION: "allow"}
+    found |= {f"bulkhead.{key.replace('_', '.')}": value for key, value in more.items()}
+    times = (1_795_246_065_000_000_000, 1_795_246_065_003_000_000)
+    telemetry.connected(name, times, found, error_type=str(more.get("egress_reason", "")), calls=calls)
+
+
+def test_connections_stand_under_the_calls_during_which_they_began(record: Any, trace: Any) -> None:
+    def some(telemetry: Telemetry) -> None:
+        first, second = call(telemetry, "one"), call(telemetry, "two")
+        connected(telemetry, first, egress_bytes_sent=2048, egress_bytes_received=0)
+        connected(telemetry, first, name="connect b.example:80", decision="deny", egress_reason="host")
+        connected(telemetry, first, second, name="connect c.example:22", egress_reason="unreachable")
+
+    record(some)
+    one, sandbox, a, b, c, two, other, again = (line.strip() for line in trace().stdout.splitlines())
+    assert ("tools/call one" in one, "tools/call two" in two) == (True, True)
+    assert sandbox.endswith("sandbox sandbox-1  200 ms")
+    assert other.endswith("sandbox sandbox-1  200 ms")
+    assert a.endswith("connect a.example:443  3 ms  out 2.0 KiB")
+    assert b.endswith("connect b.example:80  3 ms  refused: host")
+    assert c.endswith("connect c.example:22  3 ms  unreachable")
+    assert again.endswith("connect c.example:22  3 ms  unreachable")
+
+
+def test_a_connection_of_no_call_stands_alone(record: Any, trace: Any) -> None:
+    record(lambda telemetry: connected(telemetry, decision="deny", egress_reason="name", name="resolve a.example"))
+    [line] = trace().stdout.splitlines()
+    assert line.endswith("everything  resolve a.example  3 ms  name  deny")
+
+
+def test_a_connection_of_a_call_that_was_never_sent_or_goes_on_stands_alone(record: Any, trace: Any) -> None:
+    """It is no less worth seeing: that of a server that hangs, say."""
+
+    def some(telemetry: Telemetry) -> None:
+        unsent = telemetry.begin("tools/call", request_id=1, name="unsent")
+        unsent.end("start")
+        connected(telemetry, unsent)
+        going_on = telemetry.begin("tools/call", request_id=2, name="going-on")
+        going_on.sent()
+        connected(telemetry, going_on, unsent, name="connect b.example:443")
+
+    record(some)
+    lines = trace().stdout.splitlines()
+    assert sorted(line.partition("everything  ")[2].partition("  ")[0] for line in lines) == [
+        "connect a.example:443", "connect b.example:443", "tools/call unsent",
+    ]  # fmt: skip
+
+
+def test_connections_of_older_calls_are_not_counted_as_calls(record: Any, trace: Any) -> None:
+    def some(telemetry: Telemetry) -> None:
+        connected(telemetry, call(telemetry, "old"))
+        call(telemetry, "new")
+
+    record(some)
+    lines = trace("--last", "1").stdout.splitlines()
+    assert ["tools/call new" in lines[0], len(lines)] == [True, 2]
+
+
+def test_connections_that_were_only_counted_are_told(record: Any, trace: Any) -> None:
+    def some(telemetry: Telemetry) -> None:
+        connected(telemetry, call(telemetry), decision="deny", egress_reason="rate", dropped=70)
+
+    record(some)
+    assert trace().stdout.splitlines()[-1].endswith("refused: rate  (70 before are not shown)")
+
+
 def test_the_last_ones_of_one_server(record: Any, trace: Any) -> None:
     for server in ("one", "two"):
         record(lambda telemetry: [call(telemetry, f"tool-{number}") for number in range(30)], server)

@@ -24,7 +24,8 @@ _UNWRAPPED = 4096
 class Traced(NamedTuple):
     """One call: what whoever asked had to wait for, and what the other side took, if it was sent there.
 
-    connections are those of the sandbox's that began meanwhile. One that began when no call was in flight stands alone.
+    connections are those of the sandbox's that began meanwhile. One that began when no call was in flight, or only such
+    as were never sent or have not ended, stands alone.
     """
 
     server: SpanLine
@@ -63,23 +64,29 @@ def last_calls(spans: Iterable[SpanLine], name: str, count: int) -> list[Traced]
     from bulkhead.telemetry import SERVER, SERVER_ADDRESS
 
     clients: dict[str, SpanLine] = {}
-    connections: defaultdict[str, list[SpanLine]] = defaultdict(list)
+    sent: set[str] = set()
+    connections: list[SpanLine] = []
     calls: deque[Traced] = deque(maxlen=count)
     for span in spans:
         if name and span.resource.get(SERVER) != name:
             continue
         if SERVER_ADDRESS in span.attributes:
-            if above := [span.parent_id] if span.parent_id else [link.rpartition("-")[2] for link in span.links]:
-                for call in above:
-                    connections[call].append(span)
-            else:
-                calls.append(Traced(span))
+            connections.append(span)
         elif span.kind == "CLIENT":  # it ends before the SERVER span that it belongs to
+            sent.add(span.span_id)
             clients[span.parent_id] = span
         else:
             calls.append(Traced(span, clients.pop(span.span_id, None)))
-    found = [call._replace(connections=connections[call.client.span_id]) if call.client else call for call in calls]
-    return sorted(found, key=lambda call: call.server.start)
+    below: defaultdict[str, list[SpanLine]] = defaultdict(list)
+    alone: list[Traced] = []
+    for span in connections:
+        above = sent & {span.parent_id, *(link.rpartition("-")[2] for link in span.links)}
+        for call_id in above:
+            below[call_id].append(span)
+        if not above:
+            alone.append(Traced(span))
+    found = [call._replace(connections=below[call.client.span_id]) if call.client else call for call in calls]
+    return sorted((*found, *alone), key=lambda call: call.server.start)[-count:]
 
 
 def _print(calls: Sequence[Traced]) -> None:
@@ -164,6 +171,7 @@ def _connection(span: SpanLine) -> Text:
     from bulkhead import telemetry as names
 
     decision, reason = span.attributes.get(names.DECISION), _text(span.attributes.get(names.REASON, ""))
+    untold = span.attributes.get(names.DROPPED)
     moved = [
         text.format(_bytes(count))
         for key, text in ((names.BYTES_SENT, "out {}"), (names.BYTES_RECEIVED, "in {}"))
@@ -174,6 +182,7 @@ def _connection(span: SpanLine) -> Text:
         (_seconds(span.end - span.start), ""),
         (", ".join(moved), ""),
         (f"refused: {reason}" if decision == "deny" else reason, "yellow" if decision == "deny" else "red"),
+        (f"({_text(untold)} before are not shown)" if untold is not None else "", "yellow"),
     ]
     return Text("  ").join(Text(text, style=style) for text, style in parts if text)
 
