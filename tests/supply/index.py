@@ -1,4 +1,7 @@
-"""A registry of npm and PyPI in the test's process: the index on one address of this machine, the files on another."""
+"""A registry of npm and PyPI in the test's process: the index on one address of this machine, the files on another.
+
+Both are an HTTP proxy for themselves, too: what is asked for under any name is answered.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -87,9 +91,10 @@ def _listening(index: Index, address: str) -> Iterator[int]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             index.asked.append(self.path)
-            content = index.pages.get(self.path)
+            path = urlsplit(self.path).path
+            content = index.pages.get(path)
             self.send_response(200 if content is not None else 404)
-            kind = "text/html" if self.path.startswith("/simple/") else "application/json"
+            kind = "text/html" if path.startswith("/simple/") else "application/json"
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(content or b"")))
             self.end_headers()

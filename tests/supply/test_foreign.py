@@ -100,6 +100,29 @@ def _distribution(ours: Path, path: Path) -> None:
 
 
 @pytest.fixture
+def gate_from_registry(
+    builder: Builder, inside: Callable[[str], Inside], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Recipe]:
+    """bulkhead/gate under another name, with a root that a registry has."""
+    gate = recipe("bulkhead/gate")
+    with serving(inside(builder.image(Server(image=gate.name, command=("-",))).digest).tar, CONFIG) as reference:
+        made = replace(gate, name="bulkhead/pulled", root=reference, digest="3f82" * 16)
+        for module in (images, bases):
+            monkeypatch.setattr(module, "recipe", lambda _: made)
+        yield made
+
+
+def test_a_gate_from_a_registry_needs_no_step(
+    builder: Builder, gate_from_registry: Recipe, inside: Callable[[str], Inside], pulled: list[str]
+) -> None:
+    image = builder.image(Server(image=gate_from_registry.name, command=("-",)))
+    pulled += [image.name, gate_from_registry.root]
+    assert not builder.plans
+    assert not [line for line in builder.lines if "no registry answers" in line]
+    assert "usr/bin/python3" in {member.name for member in inside(image.digest).members()}
+
+
+@pytest.fixture
 def from_registry(
     builder: Builder, tmp_path: Path, inside: Callable[[str], Inside], monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Recipe]:
@@ -111,7 +134,7 @@ def from_registry(
     with serving(tmp_path / "root.tar", CONFIG) as reference:
         made = replace(base, name="bulkhead/pulled", root=reference, folders=folders, digest="3f81" * 16)
         for module in (images, bases):
-            monkeypatch.setattr(module, "recipe", lambda _: made)
+            monkeypatch.setattr(module, "recipe", lambda name: made if name == made.name else recipe(name))
         yield made
 
 

@@ -7,12 +7,13 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import pytest
 
 from bulkhead.errors import StartError
 from tests.egress.sinks import Sink
-from tests.supply.index import VERSION, serving
+from tests.supply.index import FILES, VERSION, serving
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -122,6 +123,21 @@ def test_a_package_that_has_to_be_built_is_not_run_at_all(builder: Builder, inde
     assert index.asked == [f"/simple/{NAME}/"] * 2
     assert not [line for line in builder.lines if "refused" in line]
     sinks.assert_silent()
+
+
+@pytest.mark.parametrize("package", [NPM, PYPI])
+def test_a_build_goes_through_the_proxy_of_the_host(
+    builder: Builder, index: Index, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known_to_the_proxy = f"registry-{ELSEWHERE}"
+    monkeypatch.setenv("http_proxy", f"http://localhost:{index.port}")
+    monkeypatch.setenv("npm_config_registry", f"http://{known_to_the_proxy}")
+    monkeypatch.setenv("PIP_INDEX_URL", f"http://{known_to_the_proxy}/simple")
+    monkeypatch.setenv("PIP_TRUSTED_HOST", known_to_the_proxy)
+    add = index.add_npm if package == NPM else index.add_wheel
+    add(NAME, {"attempt.js": b"", "attempt.py": b""})
+    builder.remove(builder.package(package).digest)
+    assert {urlsplit(url).hostname for url in index.asked} == {known_to_the_proxy, FILES}
 
 
 def test_every_container_is_a_gate_or_has_no_network_but_a_gates(builder: Builder, index: Index) -> None:

@@ -74,6 +74,45 @@ def test_certificates_and_proxies(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     assert {passed.env[name] for name in ("PIP_CERT", "NODE_EXTRA_CA_CERTS", "npm_config_cafile")} == {"/mnt/ca.crt"}
 
 
+@pytest.mark.parametrize(
+    ("text", "inside"),
+    [
+        ("http://localhost:3128", "http://127.0.0.1:3128"),
+        ("localhost:3128", "127.0.0.1:3128"),
+        ("https://user:word@localhost/simple", "https://user:word@127.0.0.1/simple"),
+        ("https://one.invalid http://localhost", "https://one.invalid http://127.0.0.1"),
+        ("http://localhost.example.org/x", "http://localhost.example.org/x"),
+        ("http://one.invalid/localhost/debian", "http://one.invalid/localhost/debian"),
+        ('Acquire::http::Proxy "http://localhost:3142";', 'Acquire::http::Proxy "http://127.0.0.1:3142";'),
+        ("deb http://localhost/debian bookworm main", "deb http://127.0.0.1/debian bookworm main"),
+    ],
+)
+def test_localhost_is_an_address_inside(text: str, inside: str) -> None:
+    assert host.seen_inside(text) == inside
+
+
+def test_what_is_called_localhost_is_passed_on_as_an_address(
+    clients: Callable[[Answers], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clients(
+        {
+            "pip": ["global.index-url='http://localhost:3141/simple'"],
+            "npm": ["http://localhost:4873/"],
+            "indextargets": ["http://localhost/debian/ bookworm main Debian"],
+            "dump": ['Acquire::http::Proxy "http://localhost:3142";'],
+        }
+    )
+    monkeypatch.setattr(apt, "host_release", lambda: ("debian", "bookworm"))
+    monkeypatch.setenv("http_proxy", "http://localhost:3128")
+    monkeypatch.setenv("no_proxy", "localhost")
+    passed = [host.network(), host.pip(), host.npm(), apt.passed("bookworm")]
+    files = [content.decode() for one in passed for name, content in one.files.items() if name != "ca.crt"]
+    values = [value for one in passed for name, value in one.env.items() if name.lower() != "no_proxy"]
+    assert not [text for text in [*files, *values] if "localhost" in text]
+    assert passed[0].env["no_proxy"] == "localhost"
+    assert [proxy for one in passed for proxy in one.proxies] == ["http://127.0.0.1:3128", "http://127.0.0.1:3142"]
+
+
 TARGETS = [
     "http://one.invalid/debian/ bookworm main Debian",
     "http://one.invalid/debian/ bookworm contrib Debian",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bulkhead.errors import StartError
-from bulkhead.supply.host import CA_FILE, JOB, Passed, ca_bundle, lines_of
+from bulkhead.supply.host import CA_FILE, JOB, Passed, ca_bundle, lines_of, seen_inside
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,10 +54,10 @@ def settings() -> list[str]:
 def passed(release: str) -> Passed:
     """For apt in a container of that release; an image of another release than the host's uses its own mirrors."""
     # apt would change its user for downloads, which takes capabilities.
-    inside = [*settings(), 'APT::Sandbox::User "root";', f'Acquire::https::CAInfo "{CA_FILE}";']
+    inside = [*map(seen_inside, settings()), 'APT::Sandbox::User "root";', f'Acquire::https::CAInfo "{CA_FILE}";']
     files = {}
     if release == host_release()[1]:
-        files = {"sources.list": _text(sources())}
+        files = {"sources.list": _text([seen_inside(line) for line in sources()])}
         inside += [f'Dir::Etc::sourcelist "{JOB}/sources.list";', 'Dir::Etc::sourceparts "/dev/null";']
     env = {"APT_CONFIG": f"{JOB}/apt.conf", "DEBIAN_FRONTEND": "noninteractive"}
     proxies = tuple(match[1] for line in inside if (match := _PROXY.fullmatch(line)))

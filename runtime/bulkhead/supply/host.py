@@ -25,6 +25,7 @@ CA_FILE = f"{JOB}/ca.crt"
 _CA_BUNDLES = ("/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem")
 _CA_VARIABLES = ("SSL_CERT_FILE", "PIP_CERT", "NODE_EXTRA_CA_CERTS", "npm_config_cafile", "GIT_SSL_CAINFO")
 _PROXIES = ("http_proxy", "https_proxy", "no_proxy")
+_LOCALHOST = re.compile(r"""(?:^|(?<=//)|(?<=@))localhost(?=[:/\s"]|$)""")
 _PIP_SETTING = re.compile(r"(?:global|download|install|:env:)\.(index-url|extra-index-url|trusted-host|proxy)='(.*)'")
 
 
@@ -43,6 +44,7 @@ class Passed:
 def network() -> Passed:
     """The host's certificates and proxies, for every client."""
     found = {name: value for name in _PROXIES if (value := os.environ.get(name) or os.environ.get(name.upper()))}
+    found |= {name: seen_inside(value) for name, value in found.items() if name != "no_proxy"}
     env = found | {name.upper(): value for name, value in found.items()}
     proxies = tuple(value for name, value in found.items() if name != "no_proxy")
     if bundle := ca_bundle():
@@ -59,7 +61,9 @@ def ca_bundle() -> Path | None:
 def pip() -> Passed:
     """The indexes of the host's pip; folders of the host are left out, for a container does not have them."""
     found = (_PIP_SETTING.fullmatch(line) for line in lines_of(sys.executable, "-m", "pip", "config", "list"))
-    settings = {match[1]: match[2] for match in found if match}  # the environment's lines come first, and lose
+    settings = {
+        match[1]: seen_inside(match[2]) for match in found if match
+    }  # the environment's lines come first, and lose
     urls = {key: _http(value) for key, value in settings.items() if key.endswith("index-url")}
     env = {_variable(key): value for key, value in (settings | urls).items() if value}
     proxies = tuple(value for key, value in settings.items() if key == "proxy" and value)
@@ -68,7 +72,7 @@ def pip() -> Passed:
 
 def npm() -> Passed:
     """The registry of the host's npm, where there is an npm."""
-    registry = _http(" ".join(lines_of("npm", "config", "get", "registry")))
+    registry = seen_inside(_http(" ".join(lines_of("npm", "config", "get", "registry"))))
     env = {"npm_config_update_notifier": "false", "npm_config_fund": "false", "npm_config_audit": "false"}
     return Passed({}, env | ({"npm_config_registry": registry} if registry else {}))
 
@@ -80,6 +84,13 @@ def lines_of(*command: str) -> Sequence[str]:
         return ()
     done = subprocess.run([path, *command[1:]], capture_output=True, text=True, timeout=60, check=False)  # noqa: S603
     return done.stdout.splitlines() if done.returncode == 0 else ()
+
+
+def seen_inside(urls: str) -> str:
+    """What on this machine is called localhost, as an address of IPv4: a gate takes a connection to ::1 whether or not
+    anybody listens there outside, and a client that has connected does not try 127.0.0.1 any more.
+    """
+    return _LOCALHOST.sub("127.0.0.1", urls)
 
 
 def _http(urls: str) -> str:
