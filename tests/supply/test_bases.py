@@ -63,7 +63,7 @@ def test_layout(builder: Builder, inside: Callable[[str], Inside], name: str) ->
     assert {"usr/bin/git", "etc/ssl/certs/ca-certificates.crt"} <= members.keys()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [*NAMES, "bulkhead/gate"])
 def test_nothing_of_the_host_is_left(builder: Builder, inside: Callable[[str], Inside], name: str) -> None:
     root = inside(builder.image(_image(name)).digest)
     if certificates := _own_certificates(root):
@@ -71,6 +71,15 @@ def test_nothing_of_the_host_is_left(builder: Builder, inside: Callable[[str], I
     # Programs and their documentation may name a public mirror; what apt, pip, npm and git read may not.
     configured = [path for path in root.files_with(*_mirrors()) if not path.startswith("usr/")]
     assert not configured
+
+
+def test_a_gate_has_python_and_no_system_around_it(builder: Builder, inside: Callable[[str], Inside]) -> None:
+    members = inside(builder.image(_image("bulkhead/gate")).digest).members()
+    names = {member.name for member in members}
+    assert "usr/bin/python3" in names
+    assert not names & {"bin/sh", "usr/bin/sh", "usr/bin/apt-get", "usr/bin/perl"}
+    assert not [name for name in names if SECRETS.match(name) or CACHES.match(name)]
+    assert not [member.name for member in members if member.mode & 0o6000]
 
 
 def test_found_without_a_container(builder: Builder) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import tarfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ _POCKETS = ("", "-updates", "-security")
 _SETTING = re.compile(r'Acquire::(?:https?::.*Proxy|Check-Valid-Until|Check-Date|Retries)\S* "[^"]*";')
 _PROXY = re.compile(r'Acquire::https?::\S*Proxy\S* "((?:https?|socks5h)://[^"]+)";')
 _FORMAT = "$(REPO_URI) $(RELEASE) $(COMPONENT) $(ORIGIN)"
+# None of these is a program: settings of the host's apt, its mirrors among them, and what packages say of themselves.
+_NOT_UNPACKED = ("./dev", "./etc", "./usr/share", "./var")
 _OURS = ('Acquire::Languages "none";', 'APT::Install-Recommends "false";')
 
 
@@ -85,10 +88,19 @@ def bootstrap(target: Path, packages: Sequence[str], *, unpacked: bool = False) 
     # mmdebstrap leaves the host's resolver and name behind, where no build container can remove them: the engine
     # mounts its own over both.
     options += [f"--customize-hook=upload {empty} /etc/{name}" for name in ("resolv.conf", "hostname")]
-    variant = "extract" if unpacked else "minbase"
+    variant, made = ("extract", target.with_name("all.tar")) if unpacked else ("minbase", target)
     command = [mmdebstrap, "--quiet", f"--variant={variant}", f"--include={','.join(packages)}", *options]
-    _run([*command, codename, str(target), str(listed)])
+    _run([*command, codename, str(made), str(listed)])
+    if unpacked:
+        _copy_programs(made, target)
     return codename
+
+
+def _copy_programs(root: Path, target: Path) -> None:
+    with tarfile.open(root) as old, tarfile.open(target, "w") as new:
+        for member in old:
+            if not member.name.startswith(_NOT_UNPACKED):
+                new.addfile(member, old.extractfile(member) if member.isreg() else None)
 
 
 def _run(command: list[str]) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # Raised whenever code of supply/ changes what comes out of the same recipe.
-BUILDER = 5
+BUILDER = 6
 PREFIX = "bulkhead/"
 
 
