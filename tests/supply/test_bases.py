@@ -83,7 +83,7 @@ def test_a_gate_has_python_and_no_system_around_it(builder: Builder, inside: Cal
 
 
 def test_found_without_a_container(builder: Builder) -> None:
-    builder.image(_image("bulkhead/node"))
+    assert builder.image(_image("bulkhead/node")).name == "bulkhead/node:latest"
     assert not builder.plans
     assert not builder.lines
 

@@ -60,7 +60,8 @@ async def _from_root(engine: Engine, made: Recipe, *, state: Path, say: Callable
         ground = {"release": root.labels[RELEASE], "name": f"{root.name}-set-up"}
         set_up = await _build(engine, made, root.digest, **ground, fetched=Passed(), state=state, say=say)
         temporary.insert(0, set_up.name)
-        return await engine.images.load(f"{made.name}:latest", engine.images.export(set_up.digest), set_up.labels)
+        labels = {RECIPE: made.digest, RELEASE: root.labels[RELEASE]}
+        return await engine.images.load(f"{made.name}:latest", engine.images.export(set_up.digest), labels)
     finally:
         with anyio.CancelScope(shield=True):
             for name in temporary:
