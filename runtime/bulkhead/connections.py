@@ -57,6 +57,10 @@ class Connections:
     def _ended(self, requests: tuple[InFlight, ...], connection: Connection) -> None:
         target = connection.name or connection.address or _NAMELESS
         target = f"{target}:{connection.port}" if connection.port else target
+        if connection.again:
+            requests = tuple(request for request in requests if _is_news(target, request))
+            if not requests:
+                return
         self._recorder.connected(
             f"connect {target}" if connection.port else f"resolve {target}",
             (connection.begun_ns, connection.ended_ns),
@@ -66,7 +70,7 @@ class Connections:
         )
         if connection.decision == "deny":
             for request in requests:
-                if target not in request.refused and len(request.refused) < _MAX_KEPT:
+                if _is_news(target, request):
                     request.refused.append(target)
             self._tell(target, connection)
 
@@ -87,6 +91,10 @@ class Connections:
             text += f"\n  do:  write into its profile, if it should be reached:\n         {table}"
         self._say(text)
         self._changed()
+
+
+def _is_news(target: str, request: InFlight) -> bool:
+    return target not in request.refused and len(request.refused) < _MAX_KEPT
 
 
 def _attributes(connection: Connection) -> dict[str, telemetry.Value]:

@@ -249,13 +249,14 @@ def test_a_server_that_speaks_first_is_heard() -> None:
 # names, ports, addresses
 
 
-def test_a_name_that_no_rule_is_for_is_reported_once(sink: Sink) -> None:
+def test_a_name_that_no_rule_is_for_is_reported(sink: Sink) -> None:
     with Programs(rule(sink)) as programs:
         for _ in range(3):
             answer = programs.ask(OTHER)
             assert answer is not None
             assert answer[3] & 15 == 3
-        told = programs.reported()
+        told = programs.told[0]
+        assert [report.again for report in programs.told] == [False, True, True]
     assert (told.name, told.port, told.decision, told.reason) == (OTHER, 0, "deny", "name")
     assert refusal_hint(told) == f'[[egress]]\nhost = "{OTHER}"\nports = [443]'
 

@@ -130,7 +130,7 @@ def test_a_stuck_connection_holds_no_other_back() -> None:
 
 
 def test_two_thousand_connections_leave_nothing_behind() -> None:
-    bounds = Bounds(rate=1e6)
+    bounds = Bounds(rate=1e6, queries=1e6)
     with Sink(echo) as sink, Programs(rule(sink), bounds=bounds) as programs:
 
         def once(text: bytes) -> None:

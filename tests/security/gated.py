@@ -102,10 +102,14 @@ async def _opened(
 
 
 class _Told:
-    """A Journal."""
+    """A Journal of each connection, and of each refused name once."""
 
     def __init__(self, told: list[Connection]) -> None:
-        self.report: Callable[[Connection], None] = told.append
+        self._told = told
 
     def begun(self) -> Callable[[Connection], None]:
-        return self.report
+        return self._told.append
+
+    def report(self, connection: Connection) -> None:
+        if not connection.again:
+            self._told.append(connection)

@@ -160,6 +160,20 @@ class TestCalls:
             told.connections.report(connection(f"n{number}.example.org"))
         assert call.refused == [f"n{number}.example.org:443" for number in range(16)]
 
+    def test_a_name_that_was_refused_before_is_news_to_another_call(self, told: Told) -> None:
+        first = told.call()
+        told.connections.report(connection(port=0, reason="name"))
+        second = told.call()
+        for _ in range(3):
+            told.connections.report(connection(port=0, reason="name", again=True))
+        assert first.refused == second.refused == ["api.example.org"]
+        assert [record.calls for record in told.recorder.records] == [(first.trace,), (second.trace,)]
+        assert len(told.said) == 1
+
+    def test_a_name_that_was_refused_before_is_no_news_to_no_call(self, told: Told) -> None:
+        told.connections.report(connection(port=0, reason="name", again=True))
+        assert told.recorder.records == []
+
 
 class TestTelling:
     def test_once_a_name_with_the_table_that_would_allow_it(self, told: Told) -> None:

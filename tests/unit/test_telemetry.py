@@ -330,7 +330,7 @@ class TestConnections:
     """A connection of a sandbox's is a child of the call during which it began, or linked to all of them."""
 
     def connected(self, recorder: Recorder, *calls: Call, reason: str = "") -> ReadableSpan:
-        found = {names.SERVER_ADDRESS: "api.example.org", names.SERVER_PORT: 443}
+        found: dict[str, str | int] = {names.SERVER_ADDRESS: "api.example.org", names.SERVER_PORT: 443}
         recorder.connected("connect api.example.org:443", (10, 30), found, error_type=reason, calls=calls)
         return recorder.memory.spans[-1]
 

@@ -44,7 +44,7 @@ class Connection:
     one that decided, or that names the host but not the port; "" if there is none. decision: "allow" if only the other
     side or a bound was against it. sent and received: what was passed on to the other side, and to the program.
     opened_ns: 0 if nothing was reached. ended_ns: 0 while it lives. untold: how many before it were refused for
-    "rate" or "connections", and only counted.
+    "rate" or "connections", and only counted. again: this name was refused before, so it is news only to another call.
     """
 
     name: str
@@ -61,6 +61,7 @@ class Connection:
     opened_ns: int = 0
     ended_ns: int = 0
     untold: int = 0
+    again: bool = False
 
 
 def refusal_hint(connection: Connection) -> str:

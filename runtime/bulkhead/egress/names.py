@@ -24,9 +24,12 @@ _REVERSE = ".arpa"
 
 
 class Names:
-    """refused(name, reason) is called once a name; name is "" where there are too many queries to read them."""
+    """refused(name, reason, again) is called for each query that is refused; again: the name was refused before.
 
-    def __init__(self, allowlist: Allowlist, bounds: Bounds, refused: Callable[[str, str], None]) -> None:
+    name is "" where there are too many queries to read them, which is told once.
+    """
+
+    def __init__(self, allowlist: Allowlist, bounds: Bounds, refused: Callable[[str, str, bool], None]) -> None:
         self._allowlist = allowlist
         self._bound = bounds.names
         self._queries = Bucket(bounds.queries, bounds.queries)
@@ -66,7 +69,8 @@ class Names:
         return self._addresses.get(name, "")
 
     def _refuse(self, name: str, reason: str) -> None:
-        if name in self._told or len(self._told) >= self._bound or name.endswith(_REVERSE):
+        again = name in self._told
+        if (again and not name) or (not again and len(self._told) >= self._bound) or name.endswith(_REVERSE):
             return
         self._told.add(name)
-        self._tell(name, reason)
+        self._tell(name, reason, again)

@@ -2,7 +2,7 @@
 
 Rules: nothing leaves before the connection was judged, not even the question for its name's address; a check that fails
 in any way is a refusal; the program sees a refusal as a reset at once; every connection is reported once, at its end,
-and every refused name once. Only where there are too many connections, those that are refused for it are counted.
+and every refused query for a name. Where there are too many connections, those refused for it are only counted.
 """
 
 from __future__ import annotations
@@ -184,9 +184,9 @@ class EgressProxy:
         report(visit.told(time.time_ns(), self._untold))
         self._untold = 0
 
-    def _report_name(self, name: str, reason: str) -> None:
+    def _report_name(self, name: str, reason: str, again: bool) -> None:
         now = time.time_ns()
-        self._report(Connection(name=name, address="", port=0, begun_ns=now, ended_ns=now, reason=reason))
+        self._report(Connection(name=name, address="", port=0, begun_ns=now, ended_ns=now, reason=reason, again=again))
 
 
 def _check(visit: Visit) -> Check | None:
