@@ -88,17 +88,21 @@ def _print(rows: list[dict[str, Any]], *, as_json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from bulkhead.cli.trace import UNWRAPPED
     from bulkhead.telemetry import clean
 
     table = Table(box=None, pad_edge=False)
     for heading in ("SANDBOX", "SERVER", "STATE", "UP", "STARTS", "LAST END", "REFUSED", "RUNNER"):
-        table.add_column(heading)
+        table.add_column(heading, overflow="fold", no_wrap=heading == "SANDBOX")  # the id is what `stop` takes
     for row in rows:
         up = f"{time.time() - row['started']:.0f} s" if row["started"] else "-"
         refused = ", ".join(map(clean, row["refused"]))
         cells = (row["id"], row["server"], row["state"], up, row["starts"], row["last_end"], refused, row["pid"])
         table.add_row(*("-" if cell in (None, "") else str(cell) for cell in cells))
-    Console(highlight=False, markup=False).print(table if rows else "no sandboxes")
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:
+        console.width = UNWRAPPED
+    console.print(table if rows else "no sandboxes")
 
 
 async def _stop(args: argparse.Namespace, engine: Engine) -> int:

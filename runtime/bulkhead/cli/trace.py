@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bulkhead.trace_file import SpanLine
 
 # A program that reads lines is helped by nothing that makes two of one; every name is at most 256 characters.
-_UNWRAPPED = 4096
+UNWRAPPED = 4096
 
 
 class Traced(NamedTuple):
@@ -94,7 +94,7 @@ def _print(calls: Sequence[Traced]) -> None:
 
     console = Console(highlight=False, markup=False, emoji=False)
     if not console.is_terminal:
-        console.width = _UNWRAPPED
+        console.width = UNWRAPPED
     for tree in trees(calls):
         console.print(tree)
 
