@@ -45,6 +45,9 @@ test: check images ## all checks and all tests
 	@echo '== compiler: the security tests build small probes'
 	@echo 'int main(void) { return 0; }' | gcc -static -x c -o /dev/null - 2>/dev/null \
 		|| { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq gcc libc6-dev; }
+	@echo '== PostgreSQL: one of the servers that clients reach through a gate'
+	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 \
+		|| { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql; }
 	@echo '== pytest'
 	@$(BIN)/python -m pytest
 
