@@ -14,6 +14,8 @@ from bulkhead import errors
 from bulkhead.cli import MODULES
 from bulkhead.config.launchers import parse_command
 from bulkhead.config.schema import ServerSpec
+from bulkhead.egress.bounds import DEFAULT
+from bulkhead.egress.connection import REASONS
 
 ROOT = Path(__file__).resolve().parents[2]
 READ = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "docs/comparison.md", "docs/troubleshooting.md"]
@@ -30,7 +32,9 @@ def _words_of(kind: type[errors.BulkheadError]) -> set[str]:
 
 
 def _reasons_raised() -> set[str]:
-    sources = (ROOT / "runtime" / "bulkhead").rglob("*.py")
+    """Those of connections have a table of their own."""
+    package = ROOT / "runtime" / "bulkhead"
+    sources = [path for path in package.rglob("*.py") if path.parent.name != "egress"]
     return {word for path in sources for word in re.findall(r'\breason="([a-z_]+)"', path.read_text(encoding="utf-8"))}
 
 
@@ -38,6 +42,19 @@ def test_every_reason_has_its_paragraph() -> None:
     reasons = set().union(*map(_words_of, KINDS)) | _reasons_raised()
     assert {"oom", "restarts", "build", "denied", "unenforceable"} <= reasons
     assert set(re.findall(r"^### `(\w+)`$", TROUBLE, re.MULTILINE)) == reasons
+
+
+def test_every_reason_of_a_connection_has_its_row() -> None:
+    section = TROUBLE.partition("\n## Refused connections\n")[2].partition("\n## ")[0]
+    rows = re.findall(r"^\| `(\w+)` \| (.+?) \| (.+?) \|$", section, re.MULTILINE)
+    assert {reason: meaning for reason, meaning, _ in rows} == {key: text for key, text in REASONS.items() if key}
+    bounds: dict[str, list[float]] = {
+        "names": [DEFAULT.names], "connect": [DEFAULT.connect], "connections": [DEFAULT.connections],
+        "rate": [DEFAULT.rate, DEFAULT.queries], "bytes": [DEFAULT.sent / 2**30, DEFAULT.received / 2**30],
+        "idle": [DEFAULT.idle / 60],
+    }  # fmt: skip
+    told = {reason: re.findall(r"\d+", advice) for reason, _, advice in rows if re.search(r"\d", advice)}
+    assert told == {reason: [f"{bound:g}" for bound in found] for reason, found in bounds.items()}
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
