@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from bulkhead.egress.bounds import DEFAULT
 from bulkhead.egress.network import Gated, Network
-from bulkhead.egress.opening import MOST, open_gate
+from bulkhead.egress.opening import open_gate
 from bulkhead.egress.proxy import EgressProxy
 from bulkhead.engines import seccomp
 from bulkhead.engines.hardening import plan_for
@@ -161,7 +161,7 @@ class Boxes:
             image_digest=self.gate,
             seccomp=seccomp.load(seccomp_profile("default")),
             ports=proxy.ports,
-            connections=MOST,
+            connections=2 * bounds.connections,
             state=self.state,
             share=mode == "fds",
         )
