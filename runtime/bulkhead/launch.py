@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from bulkhead.engines import seccomp
 from bulkhead.engines.hardening import plan_for
@@ -21,13 +21,24 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
+    from bulkhead.egress.beginning import BegunGate
     from bulkhead.egress.network import Journal
     from bulkhead.engines.base import Engine, Sandbox
     from bulkhead.engines.hardening import Plan
     from bulkhead.spec import ServerSpec
     from bulkhead.supply.images import BuiltImage
 
+    Begun: TypeAlias = "BegunServer | BegunGate"
+
 GATE = "bulkhead/gate"
+
+
+@dataclass(frozen=True, slots=True)
+class BegunServer:
+    """A server's container that runs; started is for Engine.adopt()."""
+
+    plan: Plan
+    started: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,28 +65,55 @@ class Launch:
             gate=gate,
         )
 
-    async def start(self, tasks: TaskGroup, journal: Journal) -> Sandbox:
-        """A fresh sandbox; tasks carry its network, if it has one, and journal is told of its connections.
+    def begin(self) -> Begun:
+        """The first part of start(), which blocks: in any thread, and before there is an event loop.
 
-        Raises EngineError, StartError, UnenforceableError or ProfileError.
+        The server's own container, or its gate's, where it has one. To be given to start(), or to discard().
         """
         if self.gate is None:
-            return await self.engine.start(self.plan())
-        from bulkhead.egress.network import Gated, open_network  # noqa: PLC0415 - most servers have no network
+            plan = self.plan()
+            return BegunServer(plan, self.engine.begin(plan))
+        from bulkhead.egress.beginning import begin_for  # noqa: PLC0415 - most servers have no network
 
-        sandbox_id = _new_id(self.spec)
-        network = await open_network(
+        return begin_for(
             self.spec.egress,
             self.engine,
-            sandbox_id=sandbox_id,
+            sandbox_id=_new_id(self.spec),
             server=self.spec.name,
             image=self.gate.digest,
             seccomp=self.seccomp,
             state=self.state,
-            journal=journal,
         )
+
+    async def start(self, tasks: TaskGroup, journal: Journal, begun: Begun | None = None) -> Sandbox:
+        """A fresh sandbox; tasks carry its network, if it has one, and journal is told of its connections.
+
+        Raises EngineError, StartError, UnenforceableError or ProfileError.
+        """
+        if self.gate is None and begun is None:
+            return await self.engine.start(self.plan())
+        from anyio import to_thread  # noqa: PLC0415 - a runner imports this before there is an event loop
+
+        if begun is None:
+            begun = await to_thread.run_sync(self.begin)
+        if isinstance(begun, BegunServer):
+            return self.engine.adopt(begun.plan, begun.started)
+        return await self._join(begun, tasks, journal)
+
+    def discard(self, begun: Begun) -> None:
+        """Ends what begin() started, and start() was not given. Blocks."""
+        if isinstance(begun, BegunServer):
+            self.engine.discard(begun.started)
+        else:
+            begun.discard(self.engine)
+
+    async def _join(self, begun: BegunGate, tasks: TaskGroup, journal: Journal) -> Sandbox:
+        from bulkhead.egress.network import Gated, finish_network  # noqa: PLC0415 - most servers have no network
+
+        network = await finish_network(self.spec.egress, self.engine, begun, journal)
         try:
-            sandbox = Gated(await self.engine.start(self.plan(sandbox_id, network.id)), network)
+            plan = self.plan(begun.sandbox_id, network.id)
+            sandbox = Gated(await self.engine.start(plan), network)
         except BaseException:
             await network.close()
             raise

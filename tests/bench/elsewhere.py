@@ -3,19 +3,11 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from functools import partial
 
 from bulkhead.cli import main
-from bulkhead.egress import network, opening
-
-if TYPE_CHECKING:
-    from bulkhead.egress.opening import Gate
-
-
-async def _open_gate(*arguments: Any, **named: Any) -> Gate:
-    return await opening.open_gate(*arguments, **(named | {"share": False}))
-
+from bulkhead.egress import beginning
 
 if __name__ == "__main__":
-    vars(network)["open_gate"] = _open_gate
+    vars(beginning)["begin_gate"] = partial(beginning.begin_gate, share=False)
     sys.exit(main())

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PROFILE = '[server]\nimage = "bulkhead/python"\ncommand = ["cat"]\n'
+NETWORK = '[[egress]]\nhost = "api.example.org"\nports = [443]\n'
 
 
 class Machine:
@@ -61,8 +62,10 @@ def test_an_engine_that_is_not_there_is_not_replaced(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
-def test_a_start_that_is_interrupted_leaves_nothing(machine: Machine, number: signal.Signals) -> None:
-    """The container is made before there is an event loop, and started by a thread that no signal ends."""
+@pytest.mark.parametrize("network", ["", NETWORK], ids=["alone", "with a gate"])
+def test_a_start_that_is_interrupted_leaves_nothing(machine: Machine, number: signal.Signals, network: str) -> None:
+    """The container, or its gate's, is made before there is an event loop, by a thread that no signal ends."""
+    machine.profile.write_text(PROFILE + network)
     runner = machine.run()
     until(machine.containers, 10)
     runner.send_signal(number)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from bulkhead.egress import fds, gate, opening
+from bulkhead.egress import beginning, fds, gate
 from bulkhead.engines import docker_plan, docker_start, hardening
 from bulkhead.errors import StartError
 from tests.conftest import until
@@ -79,7 +79,7 @@ def test_its_end_ends_all_it_caught(rooms: Rooms, mode: str) -> None:
 
 @engine
 def test_it_carries_where_it_cannot_reach_the_socket(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> None:
-    listening = fds.listening
+    listening = beginning.listening
 
     @contextmanager
     def deaf(state: Path) -> Iterator[tuple[socket.socket, str]]:
@@ -87,7 +87,7 @@ def test_it_carries_where_it_cannot_reach_the_socket(rooms: Rooms, monkeypatch: 
             listener.close()
             yield listener, path
 
-    monkeypatch.setattr(fds, "listening", deaf)
+    monkeypatch.setattr(beginning, "listening", deaf)
     with rooms.room("fds") as room:
         assert room.gate.mode == "mux"
         assert room.guest.ask(program.echoed_at_once, "198.18.0.1", ECHO, 2) == 2
@@ -135,26 +135,26 @@ def _containers(rooms: Rooms) -> set[str]:
 
 def test_a_port_that_is_not_its_own_to_give() -> None:
     with pytest.raises(ValueError, match="port 53 is the gate's own"):
-        opening.command(1, (53,), 1, shared=False)
+        beginning.command(1, (53,), 1, shared=False)
 
 
 def test_more_connections_than_its_memory_is_for() -> None:
     with pytest.raises(ValueError, match="more than the gate's memory"):
-        opening.command(1, (443,), opening.MOST + 1, shared=False)
+        beginning.command(1, (443,), beginning.MOST + 1, shared=False)
 
 
 class TestTaking:
     """Only the gate's own sockets are taken, from nobody but the gate."""
 
     def test_from_another_user(self, tmp_path: Path) -> None:
-        with fds.listening(tmp_path) as (listener, path), _sent(path, []):
+        with beginning.listening(tmp_path) as (listener, path), _sent(path, []):
             with pytest.raises(StartError, match="another process took the gate's place") as caught:
                 fds.take(listener, os.getuid() + 1, PORTS)
             assert caught.value.why == f"its uid is {os.getuid()}, the gate's is {os.getuid() + 1}"
 
     def test_other_sockets(self, tmp_path: Path) -> None:
         with (
-            fds.listening(tmp_path) as (listener, path),
+            beginning.listening(tmp_path) as (listener, path),
             _opened(*PORTS[:1]) as sockets,
             _sent(path, sockets),
             pytest.raises(StartError, match="other sockets than it should"),
@@ -162,13 +162,13 @@ class TestTaking:
             fds.take(listener, os.getuid(), PORTS)
 
     def test_nothing(self, tmp_path: Path) -> None:
-        with fds.listening(tmp_path) as (listener, _), pytest.raises(StartError, match="did not arrive"):
+        with beginning.listening(tmp_path) as (listener, _), pytest.raises(StartError, match="did not arrive"):
             fds.take(listener, os.getuid(), PORTS)
 
     def test_the_folder_is_the_runners_alone_and_gone_afterwards(self, tmp_path: Path) -> None:
         long = tmp_path / ("a-name-that-no-address-of-a-socket-could-hold-" * 3)
         long.mkdir()
-        with fds.listening(long) as (_, path):
+        with beginning.listening(long) as (_, path):
             assert len(path) > 108
             assert [entry.stat().st_mode & 0o777 for entry in long.iterdir()] == [0o700]
         assert list(long.iterdir()) == []

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from bulkhead.egress.beginning import MOST
 from bulkhead.egress.network import Gated, Network
-from bulkhead.egress.opening import MOST, open_gate
+from bulkhead.egress.opening import open_gate
 from bulkhead.egress.proxy import EgressProxy
 from bulkhead.launch import prepare
 from bulkhead.resources import seccomp_profile

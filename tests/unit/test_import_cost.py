@@ -50,7 +50,8 @@ def test_the_way_of_run_is_light(module: str) -> None:
 
 
 def test_a_container_is_started_before_there_is_an_event_loop() -> None:
-    modules = loaded("import bulkhead.cli.early, bulkhead.engines.registry, bulkhead.launch, bulkhead.config")
+    early = ("cli.early", "config", "egress.beginning", "engines.registry", "launch")
+    modules = loaded("\n".join(f"import bulkhead.{name}" for name in early))
     assert [name for name in ("anyio", "asyncio", "logging") if name in modules] == []
 
 

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bulkhead.errors import BulkheadError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from anyio.abc import TaskGroup
+
     from bulkhead.config.settings import Settings
+    from bulkhead.egress.network import Journal
     from bulkhead.engines.base import Engine, Sandbox
-    from bulkhead.engines.hardening import Plan
     from bulkhead.engines.runners import Runner
-    from bulkhead.launch import Launch
+    from bulkhead.launch import Begun, Launch
     from bulkhead.spec import ServerSpec
 
     KnownSpec = Callable[[], ServerSpec | None]
@@ -34,8 +36,7 @@ class Early:
         self.error: BulkheadError | None = None
         self.settings: Settings
         self.engine: Engine
-        self._plan: Plan
-        self._begun: Any = None
+        self._begun: Begun | None = None
         self._failure: BulkheadError | None = None
         self._thread: threading.Thread | None = None
         try:
@@ -43,8 +44,8 @@ class Early:
         except BulkheadError as error:
             self.error = error
 
-    async def sandbox(self) -> Sandbox | None:
-        """The first sandbox, once; None when none was started here. Raises what its start raised."""
+    async def sandbox(self, tasks: TaskGroup, journal: Journal) -> Sandbox | None:
+        """The first sandbox, once; None when nothing was started here. As Launch.start()."""
         from anyio import to_thread
 
         if self._thread is None:
@@ -53,14 +54,14 @@ class Early:
         self._thread = None
         if self._failure is not None:
             raise self._failure
-        return self.engine.adopt(self._plan, self._begun)
+        return await self.launch.start(tasks, journal, self._begun) if self.launch else None
 
     def abandon(self) -> None:
         """Ends a container that no session has taken."""
-        if self._thread is not None:
+        if self._thread is not None and self.launch is not None:
             self._thread.join()
             if self._begun is not None:
-                self.engine.discard(self._begun)
+                self.launch.discard(self._begun)
 
     def _prepare(self, runner: Runner, known: KnownSpec) -> None:
         from bulkhead.config.settings import load_settings, state_dir
@@ -76,14 +77,13 @@ class Early:
         allow(self.spec)
         profile = seccomp_profile(self.spec.sandbox.seccomp)
         self.launch = ready(self.spec, self.engine, seccomp_profile=profile, state=state)
-        if self.launch is not None and self.launch.gate is None:
-            self._plan = self.launch.plan()
-            self._thread = threading.Thread(target=self._begin, name="bulkhead-early", daemon=True)
+        if self.launch is not None:
+            self._thread = threading.Thread(target=self._begin, args=(self.launch,), name="bulkhead-early", daemon=True)
             self._thread.start()
 
-    def _begin(self) -> None:
+    def _begin(self, launch: Launch) -> None:
         try:
-            self._begun = self.engine.begin(self._plan)
+            self._begun = launch.begin()
         except BulkheadError as error:
             self._failure = error
 

@@ -72,7 +72,7 @@ async def serve(
             launch = first.launch or await _prepared(first, resolve, state, say)
 
             async def start(tasks: TaskGroup, journal: Journal) -> Sandbox:
-                return await first.sandbox() or await launch.start(tasks, journal)
+                return await first.sandbox(tasks, journal) or await launch.start(tasks, journal)
 
             recorder = _recorder(launch, first.settings, state)
             status_file = path_of(state, runner.id)

@@ -8,13 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
-import shutil
 import socket
 import struct
-import tempfile
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bulkhead.egress.caught import Caught
@@ -30,24 +26,6 @@ AT_ONCE = 32  # connections or queries, before the event loop looks at anything 
 PAUSE = 0.1  # seconds without accepting, once the process or the machine is out of descriptors
 _EXHAUSTED = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _FDS = 253
-
-
-@contextmanager
-def listening(state: Path) -> Iterator[tuple[socket.socket, str]]:
-    """A Unix socket for one gate, and its path; gone afterwards."""
-    folder = Path(tempfile.mkdtemp(prefix="gate-", dir=state))
-    handle = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    listener = socket.socket(socket.AF_UNIX)
-    try:
-        listener.bind(f"/proc/self/fd/{handle}/socket")  # a path of its own may be longer than the 107 bytes there are
-        (folder / "socket").chmod(0o666)  # the gate has another uid; who may get here is the folder's to say
-        listener.setblocking(False)
-        listener.listen(1)
-        yield listener, str(folder / "socket")
-    finally:
-        listener.close()
-        os.close(handle)
-        shutil.rmtree(folder)
 
 
 def take(listener: socket.socket, uid: int, ports: Sequence[int]) -> list[socket.socket]:

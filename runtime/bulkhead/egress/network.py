@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 import anyio
+import anyio.to_thread
 
-from bulkhead.egress.opening import MOST, open_gate
+from bulkhead.egress.beginning import begin_for
+from bulkhead.egress.opening import finish_gate
 from bulkhead.egress.proxy import EgressProxy
 
 if TYPE_CHECKING:
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import ByteReceiveStream, ByteSendStream
 
+    from bulkhead.egress.beginning import BegunGate
     from bulkhead.egress.caught import Caught
     from bulkhead.egress.connection import Connection
     from bulkhead.egress.opening import Gate
@@ -75,21 +79,23 @@ async def open_network(
     state: Path,
     journal: Journal,
 ) -> Network:
-    """A network for the sandbox that will be sandbox_id; image is the gate's digest. Raises as open_gate() does."""
-    proxy = EgressProxy(rules, report=journal.report)
-    info = await engine.probe()
-    gate = await open_gate(
-        engine,
-        gate_id=f"gate-{sandbox_id}",
-        server=server,
-        image_digest=image,
-        seccomp=seccomp,
-        ports=proxy.ports,
-        connections=MOST,  # more than the proxy takes at once: it refuses what is too much, and tells so
-        state=state,
-        share=not info.remote,
-    )
-    return Network(gate, proxy, journal)
+    """A network for the sandbox that will be sandbox_id; image is the gate's digest.
+
+    Raises UnenforceableError where a rule could not be kept, StartError and EngineError, with nothing left.
+    """
+    begin = partial(begin_for, rules, engine, sandbox_id=sandbox_id, server=server, image=image)
+    begun = await anyio.to_thread.run_sync(partial(begin, seccomp=seccomp, state=state))
+    return await finish_network(rules, engine, begun, journal)
+
+
+async def finish_network(rules: tuple[EgressRule, ...], engine: Engine, begun: BegunGate, journal: Journal) -> Network:
+    """open_network(), for a gate that has begun."""
+    try:
+        proxy = EgressProxy(rules, report=journal.report)
+    except BaseException:
+        begun.discard(engine)
+        raise
+    return Network(await finish_gate(engine, begun), proxy, journal)
 
 
 class Gated:

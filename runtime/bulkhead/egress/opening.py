@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import sys
-from contextlib import ExitStack, suppress
-from pathlib import Path
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import anyio
+import anyio.to_thread
 
-from bulkhead.egress import gate
+from bulkhead.egress import beginning
 from bulkhead.egress.caught import Catch
-from bulkhead.engines.hardening import GATE_SOCKET, gate_plan, own_user
+from bulkhead.engines.hardening import own_user
 from bulkhead.errors import StartError
 
 if TYPE_CHECKING:
@@ -20,11 +20,11 @@ if TYPE_CHECKING:
 
     from anyio.abc import ByteReceiveStream
 
+    from bulkhead.egress.beginning import BegunGate
     from bulkhead.egress.caught import Answer, Caught
     from bulkhead.engines.base import Engine, Sandbox
 
 READY = 10.0  # seconds; it takes 40 ms
-MOST = 256  # connections at once: what the gate's memory is enough for when it has to carry them itself
 _LINE = 4096
 
 
@@ -73,60 +73,27 @@ class Gate:
                 await self._sandbox.stdout.receive()
 
 
-async def open_gate(
-    engine: Engine,
-    *,
-    gate_id: str,
-    server: str,
-    image_digest: str,
-    seccomp: str,
-    ports: Sequence[int],
-    connections: int,
-    state: Path,
-    share: bool = True,
-) -> Gate:
-    """A gate for a server whose Plan joins gate_id. share False: never over a Unix socket, for the daemon is elsewhere.
+async def open_gate(engine: Engine, **of: Any) -> Gate:
+    """begin_gate(), with what it takes, in a thread; and finish_gate()."""
+    begun = await anyio.to_thread.run_sync(partial(beginning.begin_gate, engine, **of))
+    return await finish_gate(engine, begun)
 
-    Raises ValueError for ports and connections that no gate can have, StartError and EngineError, with nothing left.
-    """
-    uid, _ = own_user(gate_id)
-    with ExitStack() as closing:
-        listener, path = None, ""
-        if share and sys.platform == "linux":
-            from bulkhead.egress.fds import listening  # noqa: PLC0415
 
-            listener, path = closing.enter_context(listening(state))
-        plan = gate_plan(
-            gate_id=gate_id,
-            server=server,
-            image_digest=image_digest,
-            seccomp=seccomp,
-            command=command(uid, ports, connections, shared=bool(path)),
-            socket=path,
-        )
-        sandbox = await engine.start(plan)
+async def finish_gate(engine: Engine, begun: BegunGate) -> Gate:
+    """The gate, once it is READY. Raises StartError and EngineError, with nothing left."""
+    sandbox = engine.adopt(begun.plan, begun.started)
+    with begun.closing:
         try:
             mode, first = await _ready(sandbox)
             sockets: Sequence[socket.socket] = ()
-            if mode == "fds" and listener is not None:
-                from bulkhead.egress.fds import take  # noqa: PLC0415
+            if mode == "fds" and begun.listener is not None:
+                from bulkhead.egress.fds import take  # noqa: PLC0415 - one of both is needed, and start-up time counts
 
-                sockets = take(listener, uid, ports)
+                sockets = take(begun.listener, own_user(begun.plan.id)[0], begun.ports)
         except BaseException:
             await sandbox.stop(0)
             raise
-        return Gate(sandbox, mode, sockets, first, connections)
-
-
-def command(uid: int, ports: Sequence[int], connections: int, *, shared: bool) -> tuple[str, ...]:
-    """What the gate's container runs: this very version of gate.py, so both sides always speak the same frames."""
-    if gate.DNS in ports:
-        raise ValueError(f"port {gate.DNS} is the gate's own: it answers DNS there")
-    if not 0 < connections <= MOST:
-        raise ValueError(f"{connections} connections at once are more than the gate's memory is enough for")
-    source = Path(gate.__file__).read_text(encoding="utf-8")
-    arguments = (uid, connections, GATE_SOCKET if shared else "", *sorted(ports))
-    return ("python3", "-I", "-S", "-c", source, *map(str, arguments))
+        return Gate(sandbox, mode, sockets, first, begun.connections)
 
 
 async def _ready(sandbox: Sandbox) -> tuple[str, bytes]:

@@ -150,6 +150,9 @@ class Engine(Protocol):
     async def probe(self) -> EngineInfo:
         """What it can enforce here, and what it cannot. Raises EngineError when it does not answer."""
 
+    def info(self) -> EngineInfo:
+        """As probe(), asked once. Blocks."""
+
     async def start(self, plan: Plan) -> Sandbox:
         """A running sandbox with its stdio attached; on any failure nothing is left behind. begin() and adopt()."""
 

@@ -54,7 +54,13 @@ class DockerEngine:
         self.images: ImageStore = DockerImages(self._client, self._api, self._labels)
 
     async def probe(self) -> EngineInfo:
-        return self._info if self._info is not None else await self._thread(self._probe)
+        return await self._thread(self.info)
+
+    def info(self) -> EngineInfo:
+        if self._info is None:
+            told = self._client.request("GET", "/info")
+            self._info = engine_info(told, self._client.endpoint, os.uname().release)
+        return self._info
 
     async def start(self, plan: Plan) -> Sandbox:
         from anyio.lowlevel import checkpoint_if_cancelled  # noqa: PLC0415 - see the module's rule
@@ -68,7 +74,7 @@ class DockerEngine:
         return sandbox
 
     def begin(self, plan: Plan) -> Started:
-        info = self._info or self._probe()
+        info = self.info()
         refuse_plan(plan, info)
         hosts = "" if info.remote else hosts_file(self._state)
         own = {SERVER: plan.server, SANDBOX: plan.id} | ({GATE: "yes"} if plan.network == "gate" else {})
@@ -122,10 +128,6 @@ class DockerEngine:
         for container in containers:
             with suppress(GoneError, ConflictError):
                 await self._client.call("DELETE", f"/containers/{container['Id']}", **REMOVED)
-
-    def _probe(self) -> EngineInfo:
-        self._info = engine_info(self._client.request("GET", "/info"), self._client.endpoint, os.uname().release)
-        return self._info
 
     async def _thread(self, function: Callable[..., T], *args: Any) -> T:
         """To its end, even if the caller is cancelled meanwhile."""

@@ -210,6 +210,9 @@ class FakeEngine:
     async def probe(self) -> EngineInfo:
         return self._info
 
+    def info(self) -> EngineInfo:
+        return self._info
+
     async def start(self, plan: Plan) -> Sandbox:
         return self.adopt(plan, self.begin(plan))
 

@@ -1,8 +1,9 @@
 """Runs inside a sandbox, alone with the standard library: tries what must not work, and prints what the kernel said.
 
 One JSON line a check: {"group": text, "check": text, "held": bool, "said": text}. `bulkhead doctor` starts source() as
-``python3 -I -c``; nothing of Bulkhead is inside. It is never run anywhere else: the module alone does nothing, main()
-goes no further where it is not in a sandbox, and what it takes is bounded even where no limit is.
+``python3 -I -c``: once without a network, and once behind a gate that lets ALLOWED through and nothing else. Nothing of
+Bulkhead is inside. It is never run anywhere else: the module alone does nothing, main() goes no further where it is not
+in a sandbox, and what it takes is bounded even where no limit is.
 """
 
 import ctypes
@@ -18,6 +19,11 @@ import socket
 import sys
 from collections.abc import Callable
 from functools import partial
+
+Checks = tuple[tuple[str, str, Callable[[], tuple[bool, str]]], ...]  # group, check, attempt
+
+# What the sandbox behind a gate may reach. It is never connected to: the gate's DNS alone is asked for the name.
+ALLOWED = ("example.org", 443)
 
 # Numbers from the kernel's tables: x86_64, aarch64.
 _CALLS = {
@@ -104,6 +110,29 @@ def _no_names() -> tuple[bool, str]:
         return False, str(socket.getaddrinfo("example.org", 443)[0][4][0])
     except socket.gaierror as error:
         return True, str(error)
+
+
+def _caught() -> tuple[bool, str]:
+    """What is allowed leads to the gate: an address that nobody on the internet has."""
+    address = socket.gethostbyname(ALLOWED[0])
+    return address.startswith(("198.18.", "198.19.")), address
+
+
+def _no_other_name() -> tuple[bool, str]:
+    """The gate's answer is that there is none; without a gate there would be no answer."""
+    try:
+        return False, socket.gethostbyname("example.net")
+    except socket.gaierror as error:
+        return error.errno in (socket.EAI_NONAME, socket.EAI_NODATA), str(error)
+
+
+def _reach(kind: socket.SocketKind, port: int) -> None:
+    """An address for documentation, in no rule. A gate takes what comes to an allowed port, and resets it."""
+    with socket.socket(socket.AF_INET, kind) as sock:
+        sock.settimeout(5)
+        sock.connect(("198.51.100.1", port))
+        sock.send(b"out")
+        sock.recv(1)
 
 
 def _family(name: str) -> tuple[bool, str]:
@@ -248,8 +277,7 @@ def _environment() -> tuple[bool, str]:
     return not names, " ".join(names) or f"{len(os.environ)} variables, none of the host's"
 
 
-# group, check, attempt
-CHECKS: tuple[tuple[str, str, Callable[[], tuple[bool, str]]], ...] = (
+CHECKS: Checks = (
     ("identity", "not root", lambda: (os.getuid() != 0 and os.getgid() != 0, f"uid {os.getuid()}")),
     ("identity", "no capabilities", _no_capabilities),
     ("identity", "no new privileges", lambda: (_status("NoNewPrivs") == "1", _status("NoNewPrivs"))),
@@ -278,17 +306,28 @@ CHECKS: tuple[tuple[str, str, Callable[[], tuple[bool, str]]], ...] = (
     ("limits", "no core files", _no_core),
 )  # fmt: skip
 
+# The same, behind a gate.
+EGRESS: Checks = (
+    ("egress", "what is allowed is caught", _caught),
+    ("egress", "no other name", _no_other_name),
+    ("egress", "no address without a name", lambda: _fails(lambda: _reach(socket.SOCK_STREAM, 443), errno.ECONNRESET)),
+    ("egress", "no other port", lambda: _fails(lambda: _reach(socket.SOCK_STREAM, 22), errno.ECONNREFUSED)),
+    ("egress", "no UDP", lambda: _fails(lambda: _reach(socket.SOCK_DGRAM, 443), errno.ECONNREFUSED)),
+    ("egress", "behind it: only loopback", _interfaces),
+    ("egress", "behind it: no capabilities", _no_capabilities),
+)
 
-def source() -> str:
-    """What a sandbox runs."""
-    return inspect.getsource(sys.modules[__name__]) + "\n\nmain()\n"
+
+def source(checks: str = "CHECKS") -> str:
+    """What a sandbox runs; checks: "CHECKS" or "EGRESS"."""
+    return inspect.getsource(sys.modules[__name__]) + f"\n\nmain({checks})\n"
 
 
-def main() -> None:
+def main(checks: Checks) -> None:
     """Prints one line a check."""
     if os.getuid() == 0 or os.getpid() > _FIRST_PIDS:
         sys.exit("this tries to break out of a sandbox, and runs nowhere else")
-    for group, check, attempt in CHECKS:
+    for group, check, attempt in checks:
         try:
             held, said = attempt()
         except Exception as error:  # a check that cannot be made is one that does not hold
