@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from bulkhead.cli.doctor import Report
     from bulkhead.engines.base import EngineInfo, Sandbox
+    from bulkhead.engines.docker_start import Started
     from bulkhead.engines.hardening import Plan
 
 pytestmark = pytest.mark.engine
@@ -45,13 +46,19 @@ OTHERWISE = {
 
 
 class Weakened(DockerEngine):
-    """Starts plans that lack something."""
+    """Starts plans that lack something; gates: what those of gates have otherwise."""
 
-    def __init__(self, state: Path, **changes: Any) -> None:
+    def __init__(self, state: Path, *, gates: dict[str, Any] | None = None, **changes: Any) -> None:
         super().__init__(find_endpoint(), state=state)
         self._changes = changes
+        self._gates = gates or {}
+
+    def begin(self, plan: Plan) -> Started:
+        return super().begin(replace(plan, **self._gates) if plan.network == "gate" else plan)
 
     async def start(self, plan: Plan) -> Sandbox:
+        if plan.network == "gate" or (plan.joins and self._changes.get("joins")):
+            return await super().start(plan)  # a probe that left its gate would send to somebody else's address
         tmpfs = tuple(replace(row, **self._changes.get("each_tmpfs", {})) for row in plan.tmpfs)
         changes = {name: value for name, value in self._changes.items() if name != "each_tmpfs"}
         return await super().start(replace(plan, tmpfs=tmpfs, **changes))
@@ -92,7 +99,7 @@ def test_all_holds() -> None:
     assert "docker" in report["about"]
     assert [row for row in report["checks"] if not row["held"]] == []
     assert {(row["group"], row["check"]) for row in report["checks"]} == {
-        *((group, check) for group, check, _ in probe.CHECKS),
+        *((group, check) for group, check, _ in (*probe.CHECKS, *probe.EGRESS)),
         ("limits", "memory"), ("engine", "leaves nothing behind"),
     }  # fmt: skip
     assert all(row["said"] for row in report["checks"])
@@ -100,7 +107,7 @@ def test_all_holds() -> None:
 
 def test_for_people() -> None:
     done = _run(*BULKHEAD, "doctor")
-    count = len(probe.CHECKS) + 2
+    count = len(probe.CHECKS) + len(probe.EGRESS) + 2
     assert done.returncode == 0
     assert f"\n{count} of {count} hold. " in done.stdout
     assert "  holds  no capabilities               CapInh=0 CapPrm=0 CapEff=0 CapBnd=0 CapAmb=0\n" in done.stdout
@@ -149,9 +156,22 @@ def test_a_network_is_told(tmp_path: Path, on_a_bridge: str) -> None:
     assert {"only loopback", "no route out"} <= broken <= {"only loopback", "no route out", "no names"}
 
 
+def test_a_gate_that_does_not_start_is_told(tmp_path: Path) -> None:
+    report = _examined(Weakened(tmp_path, gates={"capabilities": ("SETGID", "SETUID")}))
+    [broken] = [finding for finding in report.findings if not finding.held]
+    assert (broken.group, broken.check) == ("egress", "starts a gate")
+    assert "the route cannot be set" in broken.said
+
+
+def test_a_server_that_does_not_join_its_gate_is_told(tmp_path: Path) -> None:
+    behind_a_gate = {check for _, check, _ in probe.EGRESS}
+    held = {"behind it: only loopback", "behind it: no capabilities"}
+    assert _broken(_examined(Weakened(tmp_path, joins=""))) == behind_a_gate - held
+
+
 def test_as_root_nothing_is_tried_and_nothing_holds(tmp_path: Path) -> None:
     report = _examined(Weakened(tmp_path, uid=0, gid=0))
-    assert {check for _, check, _ in probe.CHECKS} <= _broken(report)
+    assert {check for _, check, _ in (*probe.CHECKS, *probe.EGRESS)} <= _broken(report)
     assert {finding.said for finding in report.findings if finding.group == "kernel"} == {"was not finished"}
 
 
@@ -184,7 +204,7 @@ def test_a_broken_line_leaves_with_4() -> None:
     line = next(line for line in done.stdout.splitlines() if "BROKEN" in line)
     assert line.startswith("  BROKEN read-only root ")
     assert line.endswith(" /var/tmp: it worked")
-    count = len(probe.CHECKS) + 2
+    count = len(probe.CHECKS) + len(probe.EGRESS) + 2
     assert f"{count - 1} of {count} hold. The others are not enforced here.\n" in done.stdout
     assert not json.loads(_run(sys.executable, "-c", WEAKENED, "--json").stdout)["held"]
 
@@ -198,7 +218,7 @@ def test_no_engine_leaves_with_4(tmp_path: Path) -> None:
 @pytest.mark.parametrize("user", [0, 65534], ids=["root", "nobody"])
 def test_the_probe_does_nothing_outside_of_a_sandbox(user: int) -> None:
     """Takes root, to be somebody else."""
-    program = probe.source().replace("\n\nmain()\n", f"\n\nos.setuid({user})\nmain()\n")
+    program = probe.source().replace("\n\nmain(CHECKS)\n", f"\n\nos.setuid({user})\nmain(CHECKS)\n")
     done = _run(sys.executable, "-I", "-c", program)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr == "this tries to break out of a sandbox, and runs nowhere else\n"

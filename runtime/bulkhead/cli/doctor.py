@@ -19,13 +19,18 @@ from bulkhead.errors import BulkheadError
 
 if TYPE_CHECKING:
     import argparse
+    from collections.abc import Callable
 
+    from bulkhead.egress.connection import Connection
     from bulkhead.engines.base import Engine, EngineInfo, Sandbox
+    from bulkhead.engines.probe import Checks
     from bulkhead.engines.runners import Runner
+    from bulkhead.launch import Launch
+    from bulkhead.spec import EgressRule
 
 _MEMORY = 64 * 2**20
 _PIDS = 32
-_PATIENCE = 30.0  # seconds that each of the two sandboxes has
+_PATIENCE = 30.0  # seconds that each of the three sandboxes has
 _HOG = "held = [bytearray(2**20) for _ in range(256)]"
 
 
@@ -114,6 +119,7 @@ async def examine(engine: Engine) -> Report:
     try:
         findings += await _tried_inside(engine)
         findings.append(await _kills_for_memory(engine))
+        findings += await _tried_behind_a_gate(engine)
         findings.append(await _leaves_nothing(engine))
     except BulkheadError as error:
         findings.append(Finding("engine", "starts a sandbox", held=False, said=f"{error.what}: {error.why}"))
@@ -128,7 +134,7 @@ def _about(info: EngineInfo) -> str:
     return f"{info.name} {info.version}{rootless} at {info.endpoint}, on {machine}"
 
 
-async def _start(engine: Engine, program: str) -> Sandbox:
+async def _ready(engine: Engine, program: str, egress: tuple[EgressRule, ...] = ()) -> Launch:
     from bulkhead.cli import say
     from bulkhead.config import state_dir
     from bulkhead.launch import prepare
@@ -139,8 +145,13 @@ async def _start(engine: Engine, program: str) -> Sandbox:
         name=_name(),
         server=Server(image="bulkhead/python", command=("python3", "-I", "-c", program)),
         limits=Limits(memory=_MEMORY, pids=_PIDS, tmp=2**20),
+        egress=egress,
     )
-    launch = await prepare(spec, engine, seccomp_profile=seccomp_profile("default"), state=state_dir(), say=say)
+    return await prepare(spec, engine, seccomp_profile=seccomp_profile("default"), state=state_dir(), say=say)
+
+
+async def _start(engine: Engine, program: str) -> Sandbox:
+    launch = await _ready(engine, program)
     return await engine.start(launch.plan())
 
 
@@ -152,14 +163,44 @@ def _name() -> str:
 async def _tried_inside(engine: Engine) -> list[Finding]:
     from bulkhead.engines import probe
 
-    sandbox = await _start(engine, probe.source())
+    return await _told(await _start(engine, probe.source()), probe.CHECKS)
+
+
+async def _tried_behind_a_gate(engine: Engine) -> list[Finding]:
+    """Nothing is dialled: no check connects to what is allowed."""
+    from bulkhead.engines import probe
+    from bulkhead.spec import EgressRule
+
+    host, port = probe.ALLOWED
+    launch = await _ready(engine, probe.source("EGRESS"), (EgressRule(host, (port,)),))
+    findings: list[Finding] = []
+    async with anyio.create_task_group() as tasks:
+        try:
+            findings += await _told(await launch.start(tasks, _Nobody()), probe.EGRESS)
+        except BulkheadError as error:
+            findings.append(Finding("egress", "starts a gate", held=False, said=f"{error.what}: {error.why}"))
+    return findings
+
+
+class _Nobody:
+    """The Journal of a sandbox whose connections are the probe's own."""
+
+    def begun(self) -> Callable[[Connection], None]:
+        return self.report
+
+    def report(self, connection: Connection) -> None:
+        pass
+
+
+async def _told(sandbox: Sandbox, checks: Checks) -> list[Finding]:
+    """What the probe found, and that it did not finish, for the rest of checks."""
     printed = b""
     with anyio.move_on_after(_PATIENCE):
         async for chunk in sandbox.stdout:
             printed += chunk
     await sandbox.stop(0)
     findings = [Finding(**json.loads(line)) for line in printed.splitlines()]
-    missing = probe.CHECKS[len(findings) :]
+    missing = checks[len(findings) :]
     return findings + [Finding(group, check, held=False, said="was not finished") for group, check, _ in missing]
 
 
