@@ -120,10 +120,10 @@ def let_go() -> None:
 
 
 def reset_storm(address: str, port: int, count: int) -> int:
-    """Connections that are reset as soon as they are made."""
+    """Connections that are reset as soon as they are made: by this end, or by the other, which bounds them."""
     for _ in range(count):
         with tcp([[socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0).hex()]]) as sock:
-            sock.connect((address, port))
+            sock.connect_ex((address, port))
     return count
 
 
