@@ -139,8 +139,9 @@ def http2(authority: trustme.CA, addresses: Iterator[str], tmp_path_factory: pyt
 
 
 @pytest.fixture(scope="session")
-def sockets(authority: trustme.CA, addresses: Iterator[str]) -> Iterator[Sockets]:
-    with sockets_server.serving(Place("sockets.bulkhead.test", next(addresses), (80, 443)), authority) as sockets:
+def sockets(boxes: Boxes, authority: trustme.CA, addresses: Iterator[str]) -> Iterator[Sockets]:
+    place = Place("sockets.bulkhead.test", next(addresses), (80, 443))
+    with boxes.portal.wrap_async_context_manager(sockets_server.serving(place, authority)) as sockets:
         yield sockets
 
 

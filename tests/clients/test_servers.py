@@ -7,10 +7,12 @@ import shutil
 import socket
 import subprocess
 import tomllib
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
 
+from bulkhead.egress.allowlist import TLS_PORTS
 from bulkhead.resources import folder
 from tests.clients.box import CA, Place
 from tests.clients.servers.content import content, digest
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 
 PAGE = "<html><head><title>A page</title></head><body><article><h1>Words</h1><p>{}</p></article></body></html>"
 TEXT = "These are the words of the page, and they are enough to be its text. " * 5
-TLS = 8443
+TLS = [port for port in sorted(TLS_PORTS) if port > 1024]
 OWNER = 65532
 
 
@@ -37,9 +39,9 @@ OWNER = 65532
 def own(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Web]:
     """A web server that this machine's own name leads to, which is what a runner of its own can resolve."""
     name = socket.gethostname()
-    with socket.create_server((socket.gethostbyname(name), 0)) as free:
-        address, port = free.getsockname()
-    with Web(Place(name, address, (port, TLS)), authority, tmp_path_factory.mktemp("own")).serving() as web:
+    address = socket.gethostbyname(name)
+    place = Place(name, address, (_free(address, [0]), _free(address, TLS)))
+    with Web(place, authority, tmp_path_factory.mktemp("own")).serving() as web:
         (web.root / "page.html").write_text(PAGE.format(TEXT))
         repository(web.root / "git" / "project.git")
         yield web
@@ -73,7 +75,7 @@ class TestFetch:
         added = f'[[mounts]]\nsource = "{shared["ca"]}"\ntarget = "{CA.rpartition("/")[0]}"\n'
         env = f'env = {{ SSL_CERT_FILE = "{CA}" }}\n'
         profile.write_text(f"{shipped.replace('[limits]', env + '[limits]')}\n{added}")
-        question = f'{{"url": "https://{own.place.name}:{TLS}/page.html"}}'
+        question = f'{{"url": "https://{own.place.name}:{own.place.ports[1]}/page.html"}}'
         done = call("--profile", str(profile), "fetch", question, *_allow(own))
         assert done.returncode == 0, done.stderr
         assert TEXT.strip() in done.stdout
@@ -99,15 +101,23 @@ class TestGit:
         assert (head, sha256.split()[0]) == (commit, digest(content(SIZE)))
 
 
+def _free(address: str, ports: list[int]) -> int:
+    """The first that nobody has; 0 is any."""
+    for port in ports:
+        with suppress(OSError), socket.create_server((address, port)) as server:
+            return int(server.getsockname()[1])
+    raise AssertionError(ports)
+
+
 def _allow(own: Web) -> tuple[str, str]:
-    return "--allow", f"{own.place.name}:{TLS}:private"
+    return "--allow", f"{own.place.name}:{own.place.ports[1]}:private"
 
 
 def _partial_clone(own: Web, work: Path, ca: Path) -> Path:
     """Without the files' contents, which are at the remote alone; a sandbox runs as its owner."""
     here = f"file://{own.root}/git/project.git"
     git(work.parent, "clone", "-q", "--no-checkout", "--filter=blob:none", here, str(work))
-    git(work, "remote", "set-url", "origin", f"https://{own.place.name}:{TLS}/git/project.git")
+    git(work, "remote", "set-url", "origin", f"https://{own.place.name}:{own.place.ports[1]}/git/project.git")
     shutil.copy(ca, work / "ca.pem")
     git(work, "config", "http.sslCAInfo", "/work/ca.pem")
     if os.geteuid() == 0:

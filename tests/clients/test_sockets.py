@@ -14,12 +14,16 @@ if TYPE_CHECKING:
 
 LENGTHS = [0, 1, 126, 2**16, MEGABYTE]
 _PYTHON = """
-    import json, sys
-    from websockets.sync.client import connect
-    with connect(sys.argv[1], max_size=None) as client:
-        for length in json.loads(sys.argv[2]):
-            client.send("x" * length)
-        print([len(client.recv()) for length in json.loads(sys.argv[2])])
+    import asyncio, json, sys
+    from websockets.asyncio.client import connect
+
+    async def main(url, lengths):
+        async with connect(url, max_size=None) as client:
+            for length in lengths:
+                await client.send("x" * length)
+            print([len(await client.recv()) for _ in lengths])
+
+    asyncio.run(main(sys.argv[1], json.loads(sys.argv[2])))
 """
 _ALIKE = """
     const lengths = JSON.parse(process.argv[2]), heard = [];
