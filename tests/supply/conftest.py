@@ -19,7 +19,7 @@ from bulkhead.supply.images import image_for
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
 
-    from bulkhead.engines.base import Sandbox
+    from bulkhead.engines.docker_start import Started
     from bulkhead.engines.hardening import Plan
     from bulkhead.supply.images import BuiltImage
 
@@ -33,9 +33,9 @@ class Watched(DockerEngine):
         super().__init__(find_endpoint(), state=state)
         self.plans: list[Plan] = []
 
-    async def start(self, plan: Plan) -> Sandbox:
+    def begin(self, plan: Plan) -> Started:
         self.plans.append(plan)
-        return await super().start(plan)
+        return super().begin(plan)
 
 
 @dataclass
