@@ -17,7 +17,7 @@ from bulkhead.egress.proxy import EgressProxy
 from bulkhead.engines import seccomp
 from bulkhead.engines.hardening import plan_for
 from bulkhead.resources import seccomp_profile
-from bulkhead.spec import EgressRule, Limits, Mount, Sandbox, Server, ServerSpec
+from bulkhead.spec import EgressRule, Limits, Mount, Server, ServerSpec
 from tests.clients import inside
 from tests.conftest import until
 from tests.security.guest import PATIENCE, Guest
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
     from anyio.from_thread import BlockingPortal
 
-    from bulkhead.egress.bounds import Bounds
     from bulkhead.egress.connection import Connection
     from bulkhead.engines.base import Engine
 
@@ -122,16 +121,14 @@ class Boxes:
     shared: Mapping[str, Path]
 
     @contextmanager
-    def box(
-        self, *places: Place, mode: str = "fds", image: str = "", user: str = "", bounds: Bounds = DEFAULT
-    ) -> Iterator[Box]:
+    def box(self, *places: Place, mode: str = "fds", image: str = "") -> Iterator[Box]:
         """A sandbox that may reach these places, and is gone afterwards; nothing was to be refused to it."""
         journal = Journal()
-        network = self.portal.call(self._network, places, mode, bounds, journal)
+        network = self.portal.call(self._network, places, mode, journal)
         carried = self.portal.start_task_soon(network.serve)
         try:
             plan = plan_for(
-                self._spec(user),
+                self._spec(),
                 sandbox_id=network.id.removeprefix("gate-"),
                 image_digest=image or self.image,
                 image_command=(),
@@ -149,11 +146,11 @@ class Boxes:
             self.portal.call(network.close)
             carried.result(PATIENCE)
 
-    async def _network(self, places: tuple[Place, ...], mode: str, bounds: Bounds, journal: Journal) -> Network:
+    async def _network(self, places: tuple[Place, ...], mode: str, journal: Journal) -> Network:
         """As egress.network.open_network(), but for the resolver and the mode."""
         addresses = {place.name: [place.address] for place in places}
         rules = tuple(place.rule for place in places)
-        proxy = EgressProxy(rules, report=journal.report, bounds=bounds, lookup=addresses.__getitem__)
+        proxy = EgressProxy(rules, report=journal.report, lookup=addresses.__getitem__)
         gate = await open_gate(
             self.engine,
             gate_id=f"gate-clients-{secrets.token_hex(4)}",
@@ -161,14 +158,14 @@ class Boxes:
             image_digest=self.gate,
             seccomp=seccomp.load(seccomp_profile("default")),
             ports=proxy.ports,
-            connections=2 * bounds.connections,
+            connections=2 * DEFAULT.connections,
             state=self.state,
             share=mode == "fds",
         )
         assert gate.mode == mode
         return Network(gate, proxy, journal)
 
-    def _spec(self, user: str) -> ServerSpec:
+    def _spec(self) -> ServerSpec:
         return ServerSpec(
             name="clients",
             server=Server(
@@ -179,5 +176,4 @@ class Boxes:
             ),
             limits=Limits(memory=2**30, tmp=256 * MEGABYTE),
             mounts=tuple(Mount(str(source), f"{SHARED}/{name}") for name, source in self.shared.items()),
-            sandbox=Sandbox(user=user),
         )

@@ -167,16 +167,9 @@ def places(web: Web, http2: Place, sockets: Sockets, shell: Shell, database: Pla
 
 
 @pytest.fixture(scope="session")
-def box(boxes: Boxes, places: tuple[Place, ...]) -> Iterator[Box]:
-    """One for most tests, which leave nothing open in it."""
+def box(boxes: Boxes, places: tuple[Place, ...], shell: Shell) -> Iterator[Box]:
+    """One for most tests, which leave nothing open in it. OpenSSH's settings are in ~/.ssh."""
     with boxes.box(*places) as box:
-        yield box
-
-
-@pytest.fixture(scope="session")
-def account(boxes: Boxes, web: Web, shell: Shell) -> Iterator[Box]:
-    """One that runs as the account of our images, for which OpenSSH asks; its settings are in ~/.ssh."""
-    with boxes.box(web.place, shell.place, user="65532") as box:
         for name, text in shell.settings.items():
             box.run("sh", "-c", 'umask 077; mkdir -p ~/.ssh; cat >~/.ssh/"$1"', "-", name, stdin=text)
         yield box

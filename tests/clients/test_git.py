@@ -27,10 +27,10 @@ _PUSHED = """
 
 
 @pytest.mark.parametrize("scheme", ["http", "https", "ssh"])
-def test_git(account: Box, web: Web, shell: Shell, commit: str, scheme: str) -> None:
+def test_git(box: Box, web: Web, shell: Shell, commit: str, scheme: str) -> None:
     path = web.root / "git" / "project.git"
     url = f"{shell.alias}:{path}" if scheme == "ssh" else web.url("/git/project.git", scheme)
-    head, sha256 = account.run("sh", "-ec", _CLONED, "-", url).splitlines()
+    head, sha256 = box.run("sh", "-ec", _CLONED, "-", url).splitlines()
     assert (head, sha256.split()[0]) == (commit, digest(content(SIZE)))
-    pushed = account.run("sh", "-ec", _PUSHED, "-", f"from-{scheme}").strip()
+    pushed = box.run("sh", "-ec", _PUSHED, "-", f"from-{scheme}").strip()
     assert git(path, "rev-parse", f"from-{scheme}").strip() == pushed

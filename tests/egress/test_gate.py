@@ -19,10 +19,10 @@ from tests.egress import program
 from tests.egress.conftest import ECHO, MEGABYTE, PATIENCE, STALLS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from bulkhead.engines.hardening import Plan
+    from bulkhead.engines.hardening import Bind, Plan
     from tests.egress.conftest import Room, Rooms
 
 engine = pytest.mark.engine
@@ -111,8 +111,8 @@ def test_ipv6_is_caught_where_it_is_on(rooms: Rooms, mode: str, monkeypatch: pyt
             assert room.guest.refused(program.bound, *arguments) in ("EADDRINUSE", "EADDRNOTAVAIL")
 
 
-def _with_ipv6(plan: Plan, labels: Mapping[str, str], hosts: str) -> dict[str, Any]:
-    config = docker_plan.container_config(plan, labels, hosts)
+def _with_ipv6(plan: Plan, labels: Mapping[str, str], files: Sequence[Bind]) -> dict[str, Any]:
+    config = docker_plan.container_config(plan, labels, files)
     if plan.network == "gate":
         config["HostConfig"]["Sysctls"] = {"net.ipv6.conf.all.disable_ipv6": "0"}
     return config

@@ -46,6 +46,7 @@ def run(endpoint: str, image: str, tmp_path: Path) -> Run:
                 await engine.close()
 
         anyio.run(main)
+        assert not list((tmp_path / "state" / "accounts").glob("*"))
 
     return runner
 
@@ -90,7 +91,7 @@ def test_environment_is_the_plan_s(run: Run) -> None:
     async def test(engine: DockerEngine, plan: MakePlan) -> None:
         sandbox = await engine.start(plan("show", "/proc/self/environ", env={"PATH": "/x", "A": "b=c"}))
         variables = dict(text.split("=", 1) for text in (await output(sandbox)).rstrip("\0").split("\0"))
-        assert variables == {"PATH": "/x", "A": "b=c", "HOSTNAME": "bulkhead", "HOME": "/"}
+        assert variables == {"PATH": "/x", "A": "b=c", "HOSTNAME": "bulkhead", "HOME": "/home/bulkhead"}
 
     run(test)
 
@@ -102,6 +103,33 @@ def test_no_name_of_the_host(run: Run) -> None:
         assert (await output(await engine.start(plan("show", "/etc/resolv.conf")))) == ""
         hosts = await output(await engine.start(plan("show", "/etc/hosts")))
         assert hosts == "127.0.0.1 localhost bulkhead\n::1 localhost ip6-localhost ip6-loopback\n"
+
+    run(test)
+
+
+def test_its_user_has_an_account(run: Run) -> None:
+    """For which OpenSSH, psql and others ask. A build's would be in the way of what it makes."""
+
+    async def test(engine: DockerEngine, plan: MakePlan) -> None:
+        accounts = await output(await engine.start(plan("show", "/etc/passwd")))
+        assert f"bulkhead:x:{UID}:{UID}::/home/bulkhead:/bin/sh\n" in accounts
+        assert len(accounts.splitlines()) == 3
+        async with started(engine, plan("show", "/etc/passwd", read_only=False)) as build:
+            assert b"".join([chunk async for chunk in build.stdout]) == b""
+
+    run(test)
+
+
+def test_the_accounts_of_a_dead_runner_are_reaped(run: Run, tmp_path: Path) -> None:
+    left = tmp_path / "state" / "accounts" / "0123456789ab.time-1"
+
+    async def test(engine: DockerEngine, plan: MakePlan) -> None:
+        async with started(engine, plan("echo")):
+            left.write_text("")
+            (tmp_path / "state" / "runners" / "0123456789ab").touch()
+            await engine.reap()
+            assert not left.exists()
+            assert len(list(left.parent.iterdir())) == 1
 
     run(test)
 

@@ -37,8 +37,11 @@ def plan(**changes: Any) -> Plan:
     return make_plan(DIGEST)("--flag", **fields | changes)
 
 
+FILES = (Bind("/srv/hosts", "/etc/hosts", write=False), Bind("/srv/accounts/time-1", "/etc/passwd", write=False))
+
+
 def test_every_line_of_the_container() -> None:
-    assert container_config(plan(), {"bulkhead.sandbox": "time-1"}, "/srv/hosts") == {
+    assert container_config(plan(), {"bulkhead.sandbox": "time-1"}, FILES) == {
         "NetworkDisabled": True,
         "Image": DIGEST,
         "Entrypoint": [],
@@ -107,6 +110,13 @@ def test_every_line_of_the_container() -> None:
                 },
                 {
                     "Type": "bind",
+                    "Source": "/srv/accounts/time-1",
+                    "Target": "/etc/passwd",
+                    "ReadOnly": True,
+                    "BindOptions": {"Propagation": "private", "NonRecursive": True},
+                },
+                {
+                    "Type": "bind",
                     "Source": "/srv/notes",
                     "Target": "/notes",
                     "ReadOnly": True,
@@ -141,7 +151,7 @@ def test_where_the_daemon_sees_no_file_of_ours_it_writes_the_names(network: str)
 
 
 def test_who_joins_a_gate_has_its_network() -> None:
-    assert not container_config(plan(joins="gate-time-1"), {}, "/srv/hosts")["NetworkDisabled"]
+    assert not container_config(plan(joins="gate-time-1"), {}, FILES)["NetworkDisabled"]
 
 
 @pytest.mark.parametrize(
@@ -161,7 +171,7 @@ def test_who_joins_a_gate_has_its_network() -> None:
     ],
 )
 def test_fields_that_differ(changes: dict[str, Any], field: str, value: Any) -> None:
-    assert container_config(plan(**changes), {}, "/srv/hosts")["HostConfig"].get(field) == value
+    assert container_config(plan(**changes), {}, FILES)["HostConfig"].get(field) == value
 
 
 def test_who_joins_a_gate_has_its_name() -> None:

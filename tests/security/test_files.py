@@ -21,7 +21,7 @@ TMPFS = ("/dev/shm", HOME, "/tmp", "/work")  # noqa: S108
 # What a runtime mounts by itself. /usr/sbin or /sbin, as the image has it.
 MOUNTS = {
     "/", "/proc", "/dev", "/dev/pts", "/dev/mqueue", "/sys", "/sys/fs/cgroup", "/etc/resolv.conf", "/etc/hostname",
-    "/etc/hosts", "/sbin/docker-init", "/usr/sbin/docker-init",
+    "/etc/hosts", "/etc/passwd", "/sbin/docker-init", "/usr/sbin/docker-init",
 }  # fmt: skip
 DEVICES = {
     "/dev/null": [1, 3], "/dev/zero": [1, 5], "/dev/full": [1, 7], "/dev/random": [1, 8], "/dev/urandom": [1, 9],

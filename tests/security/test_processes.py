@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bulkhead.engines.hardening import FIRST_UID, UIDS
+from bulkhead.engines.hardening import FIRST_UID, HOME, UIDS
 from tests.security import inside
 
 if TYPE_CHECKING:
@@ -35,6 +35,14 @@ def test_no_process_is_root_on_the_host(guest: Guest) -> None:
 def test_each_sandbox_has_a_uid_of_its_own(guest: Guest, neighbour: Guest) -> None:
     assert _status(guest.pids[-1])["Uid"] != _status(neighbour.pids[-1])["Uid"]
     assert {guest.plan.uid, neighbour.plan.uid}.isdisjoint(account.pw_uid for account in pwd.getpwall())
+
+
+def test_it_has_an_account_and_nobody_of_the_machine_has_one_there(guest: Guest) -> None:
+    """OpenSSH and psql start for no uid without; the machine's accounts are none of its business."""
+    lines = guest.ask(inside.text_of, "/etc/passwd").splitlines()
+    assert [line.split(":")[0] for line in lines] == ["root", "bulkhead", "nobody"]
+    assert lines[1].split(":")[2:6] == [str(guest.plan.uid), str(guest.plan.gid), "", HOME]
+    assert guest.refused(inside.opened, "/etc/passwd", os.O_WRONLY) in ("EROFS", "EACCES")
 
 
 def test_no_capability_in_any_set(guest: Guest) -> None:

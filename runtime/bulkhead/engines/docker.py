@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from bulkhead.engines.base import SandboxInfo, refuse_plan
@@ -17,7 +18,8 @@ from bulkhead.engines.docker_api import Api
 from bulkhead.engines.docker_client import Client
 from bulkhead.engines.docker_images import DockerImages
 from bulkhead.engines.docker_info import engine_info
-from bulkhead.engines.docker_start import REMOVED, discard, hosts_file, start_container
+from bulkhead.engines.docker_start import REMOVED, discard, start_container
+from bulkhead.engines.own_files import remove_own_files, write_own_files
 from bulkhead.engines.runners import GATE, RUNNER, SANDBOX, SERVER, STATE, forget, hold, is_dead, known, note, state_id
 from bulkhead.errors import ConflictError, GoneError
 
@@ -76,19 +78,24 @@ class DockerEngine:
     def begin(self, plan: Plan) -> Started:
         info = self.info()
         refuse_plan(plan, info)
-        hosts = "" if info.remote else hosts_file(self._state)
+        files = () if info.remote else write_own_files(self._state, self._runner, plan)
         own = {SERVER: plan.server, SANDBOX: plan.id} | ({GATE: "yes"} if plan.network == "gate" else {})
-        return start_container(self._client, plan, self._labels | own, hosts)
+        try:
+            return start_container(self._client, plan, self._labels | own, files)
+        except BaseException:
+            self._forget(plan.id)
+            raise
 
     def adopt(self, plan: Plan, begun: Started) -> Sandbox:
         from bulkhead.engines.docker_sandbox import DockerSandbox  # noqa: PLC0415 - see the module's rule
 
-        sandbox = DockerSandbox(self._client, plan, begun)
+        sandbox = DockerSandbox(self._client, plan, begun, removed=partial(self._forget, plan.id))
         self._open = {other for other in self._open if not other.gone} | {sandbox}
         return sandbox
 
     def discard(self, begun: Started) -> None:
         discard(self._client, begun)
+        self._forget(begun.sandbox)
 
     async def list(self) -> list[SandboxInfo]:
         return [_sandbox_info(container) for container in await self._containers()]
@@ -103,6 +110,7 @@ class DockerEngine:
         left = [container for container in containers if _label(container, RUNNER) in dead]
         await self._remove(left)
         for runner in dead:
+            remove_own_files(self._state, runner)
             forget(self._state, runner)
         return [_label(container, SANDBOX) for container in left]
 
@@ -118,6 +126,9 @@ class DockerEngine:
         if self._own_runner is not None:
             self._own_runner.release()
             self._own_runner = None
+
+    def _forget(self, sandbox_id: str) -> None:
+        remove_own_files(self._state, self._runner, sandbox_id)
 
     async def _containers(self, *labels: str) -> Rows:
         filters = {"label": [f"{STATE}={self._labels[STATE]}", *labels]}

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bulkhead.engines.hardening import Bind
 from bulkhead.errors import UnenforceableError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from bulkhead.engines.hardening import Plan, Tmpfs
+    from bulkhead.engines.hardening import Bind, Plan, Tmpfs
 
 HOSTNAME = "bulkhead"
 CPU_PERIOD = 100_000
@@ -29,12 +28,12 @@ _REPLACED = frozenset({
 _MERGED = frozenset({"Env", "Labels"})
 
 
-def container_config(plan: Plan, labels: Mapping[str, str], hosts: str = "") -> dict[str, Any]:
+def container_config(plan: Plan, labels: Mapping[str, str], files: Sequence[Bind] = ()) -> dict[str, Any]:
     """The body of ``POST /containers/create`` for plan; labels are the only ones the container gets.
 
-    hosts is a file of this machine's for /etc/hosts. "": the daemon is elsewhere and cannot see it, so it writes one.
+    files are own_files.py's. Without: the daemon is elsewhere and cannot see them, so it writes an /etc/hosts itself.
     """
-    own_names = bool(hosts)
+    own_names = bool(files)
     return {
         "Image": plan.image,
         "Entrypoint": [],
@@ -54,7 +53,7 @@ def container_config(plan: Plan, labels: Mapping[str, str], hosts: str = "") -> 
         "AttachStdin": True,
         "AttachStdout": True,
         "AttachStderr": True,
-        "HostConfig": _host_config(plan) | _network(plan, own_names) | _mounts(plan, hosts),
+        "HostConfig": _host_config(plan) | _network(plan, own_names) | _mounts(plan, files),
     }
 
 
@@ -112,9 +111,8 @@ def _network(plan: Plan, own_names: bool) -> dict[str, Any]:
     return {"NetworkMode": "none", **names}
 
 
-def _mounts(plan: Plan, hosts: str) -> dict[str, Any]:
-    own = [Bind(hosts, "/etc/hosts", write=False)] if hosts else []
-    return {"Mounts": [_mount(bind) for bind in (*own, *plan.binds)]}
+def _mounts(plan: Plan, files: Sequence[Bind]) -> dict[str, Any]:
+    return {"Mounts": [_mount(bind) for bind in (*files, *plan.binds)]}
 
 
 def _ulimit(name: str, value: int) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from bulkhead.errors import EngineError
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from anyio.abc import ByteReceiveStream, ByteSendStream
 
@@ -31,12 +31,16 @@ _SIGNALS = {128 + number for number in signal.Signals}
 
 
 class DockerSandbox:
-    """Removed once it has ended and wait() or stop() was awaited; a build by stop() alone: its files are the result."""
+    """Removed once it has ended and wait() or stop() was awaited; a build by stop() alone: its files are the result.
 
-    def __init__(self, client: Client, plan: Plan, started: Started) -> None:
+    removed is called then.
+    """
+
+    def __init__(self, client: Client, plan: Plan, started: Started, *, removed: Callable[[], None]) -> None:
         self.id = plan.id
         self.gone = False
         self._client = client
+        self._removed = removed
         self._path = f"/containers/{started.id}"
         self._attachment = Attachment(started.stdio)
         self.stdin: ByteSendStream = self._attachment.stdin
@@ -111,6 +115,7 @@ class DockerSandbox:
     async def _remove(self) -> None:
         with suppress(EngineError):  # the daemon is gone, or somebody was faster; what is left is for reap()
             await self._client.call("DELETE", self._path, **REMOVED)
+        self._removed()
 
     def _cause(self, state: Mapping[str, Any]) -> Exit:
         code = state["ExitCode"]

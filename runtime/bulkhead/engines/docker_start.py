@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from bulkhead.engines.docker_plan import container_config, refuse_image
@@ -15,43 +14,34 @@ from bulkhead.errors import UnenforceableError
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Mapping
-    from pathlib import Path
+    from collections.abc import Mapping, Sequence
 
     from bulkhead.engines.docker_client import Client
-    from bulkhead.engines.hardening import Plan
+    from bulkhead.engines.hardening import Bind, Plan
 
 REMOVED = {"force": True, "v": True}  # killed, if it runs, and nothing of it left, volumes included
-_HOSTS = "127.0.0.1 localhost bulkhead\n::1 localhost ip6-localhost ip6-loopback\n"
 _STDIO = dict.fromkeys(("stdin", "stdout", "stderr", "stream"), True)
 
 
 class Started(NamedTuple):
-    """A running container: its id, its init's pid as the daemon sees it, and two sockets that are ours to close."""
+    """A running container: its sandbox's id and its own, its init's pid as the daemon sees it, and two sockets that are
+    ours to close.
+    """
 
+    sandbox: str
     id: str
     pid: int
     stdio: socket.socket
     ended: socket.socket
 
 
-def hosts_file(state: Path) -> str:
-    """The path of the /etc/hosts of all sandboxes."""
-    path = state / "hosts"
-    if not path.exists():
-        new = state / f"hosts.{os.getpid()}"
-        new.write_text(_HOSTS)
-        new.replace(path)
-    return str(path)
-
-
-def start_container(client: Client, plan: Plan, labels: Mapping[str, str], hosts: str) -> Started:
-    """Blocks until plan's container runs; hosts as for container_config().
+def start_container(client: Client, plan: Plan, labels: Mapping[str, str], files: Sequence[Bind]) -> Started:
+    """Blocks until plan's container runs; files as for container_config().
 
     Raises UnenforceableError or EngineError, with nothing left.
     """
     refuse_image(plan, client.request("GET", f"/images/{plan.image}/json").get("Config"))
-    body = container_config(plan, labels, hosts)
+    body = container_config(plan, labels, files)
     created = client.request("POST", "/containers/create", body, name=f"bulkhead-{plan.id}")
     path = f"/containers/{created['Id']}"
     sockets: list[socket.socket] = []
@@ -67,7 +57,7 @@ def start_container(client: Client, plan: Plan, labels: Mapping[str, str], hosts
             sock.close()
         client.request("DELETE", path, **REMOVED)
         raise
-    return Started(created["Id"], pid, *sockets)
+    return Started(plan.id, created["Id"], pid, *sockets)
 
 
 def discard(client: Client, started: Started) -> None:
