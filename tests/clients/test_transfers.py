@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from bulkhead.egress.bounds import Bounds
 from tests.clients.box import MEGABYTE, Place
 from tests.clients.servers.content import content, digest
 from tests.conftest import until
@@ -64,8 +63,7 @@ def sinks() -> Iterator[Sinks]:
 
 @pytest.fixture(scope="module", params=["fds", "mux"])
 def box(request: pytest.FixtureRequest, boxes: Boxes, web: Web, sinks: Sinks) -> Iterator[Box]:
-    """With the default bounds, but for the rates, which would refuse thousands, or let them wait."""
-    with boxes.box(web.place, sinks.place, mode=request.param, bounds=Bounds(rate=1e6, queries=1e6)) as box:
+    with boxes.box(web.place, sinks.place, mode=request.param) as box:
         yield box
 
 

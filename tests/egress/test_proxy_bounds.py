@@ -16,7 +16,7 @@ from bulkhead.egress.bounds import Bounds
 from bulkhead.egress.connection import refusal_hint
 from bulkhead.egress.proxy import TOLD
 from tests.conftest import until
-from tests.egress.sinks import NAME, OTHER, PATIENCE, Programs, Sink, assert_reset, echo, keep, rcode, rule
+from tests.egress.sinks import NAME, OTHER, PATIENCE, Programs, Sink, assert_reset, echo, rcode, rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,43 +51,47 @@ def test_connections_at_once(sink: Sink) -> None:
 
 
 def test_connections_a_second(sink: Sink) -> None:
+    """Those that come too soon wait for their turn: a loop that connects often is slow, and loses nothing."""
     with Programs(rule(sink), bounds=Bounds(connections=3, rate=5.0)) as programs:
-
-        def passed() -> bool:
-            before = len(programs.told)
-            with programs.connect(NAME, sink.port) as program:
-                try:
-                    program.shutdown(socket.SHUT_WR)
-                    keep(program)
-                except OSError:
-                    assert programs.reported(before + 1).reason == "rate"
-                    return False
-            programs.reported(before + 1)
-            return True
-
         begun = time.monotonic()
-        came = [passed() for _ in range(20)]
-        most = 3 + 5 * (time.monotonic() - begun)
-        assert came[:3] == [True, True, True]
-        assert 3 <= sum(came) <= most < 20
-        until(passed, PATIENCE)
+        for _ in range(10):
+            with programs.connect(NAME, sink.port) as program:
+                exchange(program)
+        assert time.monotonic() - begun >= (10 - 3) / 5
+        programs.reported(10)
+        assert {(told.decision, told.reason) for told in programs.told} == {("allow", "")}
+
+
+def test_those_that_wait_are_open(sink: Sink) -> None:
+    """Else a program would have as many waiting as it likes."""
+    with ExitStack() as opened:
+        programs = opened.enter_context(Programs(rule(sink), bounds=Bounds(connections=2, rate=0.001)))
+        for _ in range(2):
+            with programs.connect(NAME, sink.port) as program:
+                exchange(program)
+        programs.reported(2)
+        for _ in range(2):
+            opened.enter_context(programs.connect(NAME, sink.port))
+        with programs.connect(NAME, sink.port) as fifth:
+            assert_reset(fifth)
+        assert programs.reported(3).reason == "connections"
+    assert sink.connections == 2
+    assert [told.reason for told in programs.told[3:]] == ["closed"] * 2
 
 
 def test_a_flood_of_refusals_is_counted_and_not_told(sink: Sink) -> None:
     """Else one sandbox would fill the trace, which is that of others too."""
-    with Programs(rule(sink), bounds=Bounds(connections=1, rate=0.001)) as programs:
+    with Programs(rule(sink), bounds=Bounds(connections=1)) as programs, programs.connect(NAME, sink.port) as only:
+        exchange(only)
 
         def refused() -> None:
             with programs.connect(NAME, sink.port) as program:
                 assert_reset(program)
 
-        with programs.connect(NAME, sink.port) as program:
-            exchange(program)
-        programs.reported()
         for _ in range(3 * TOLD):
             refused()
-        told = programs.told[1:]
-        assert {connection.reason for connection in told} == {"rate"}
+        told = programs.told
+        assert {connection.reason for connection in told} == {"connections"}
         assert TOLD <= len(told) < 2 * TOLD
         assert {connection.untold for connection in told[:TOLD]} == {0}
 

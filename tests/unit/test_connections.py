@@ -128,7 +128,7 @@ class TestSpans:
         assert told.said == [f"notes: refused to reach more names\n  why: {REASONS['rate']} (rate)"]
 
     def test_what_was_only_counted_is_told_with_the_next(self, told: Told) -> None:
-        told.connections.report(connection(reason="rate", untold=1234))
+        told.connections.report(connection(reason="connections", untold=1234))
         assert told.recorder.records[0].attributes["bulkhead.dropped"] == 1234
 
 

@@ -10,7 +10,8 @@ from bulkhead.errors import LimitError
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """Per sandbox. connections: at once. rate: new ones a second, after a burst of as many as may be open at once.
+    """Per sandbox. connections: at once. rate: new ones a second, after a burst of as many as may be open at once; one
+    that comes too soon waits for its turn, and counts as open.
 
     sent and received: bytes over the sandbox's life. idle: seconds without a byte either way. connect: seconds to
     resolve, and again to connect. hello: seconds until the program has said whom it speaks to. queries: of DNS, a
@@ -18,7 +19,7 @@ class Bounds:
     """
 
     connections: int = 128
-    rate: float = 100.0
+    rate: float = 200.0
     sent: int = 16 * 2**30
     received: int = 64 * 2**30
     idle: float = 600.0
@@ -40,13 +41,22 @@ class Bucket:
 
     def take(self) -> bool:
         """Takes one token; False if there is none."""
-        now = time.monotonic()
-        self._tokens = min(self._size, self._tokens + (now - self._seen) * self._rate)
-        self._seen = now
+        self._fill()
         if self._tokens < 1:
             return False
         self._tokens -= 1
         return True
+
+    def book(self) -> float:
+        """Takes one token, in advance if there is none. Returns the seconds until it is there."""
+        self._fill()
+        self._tokens -= 1
+        return max(0.0, -self._tokens / self._rate)
+
+    def _fill(self) -> None:
+        now = time.monotonic()
+        self._tokens = min(self._size, self._tokens + (now - self._seen) * self._rate)
+        self._seen = now
 
 
 class Meter:

@@ -28,7 +28,7 @@ REASONS = {
     "unreachable": "the other side cannot be reached, or refused",
     "connect": "the other side did not answer in time",
     "connections": "the sandbox has as many connections as it may have",
-    "rate": "the sandbox asks or connects too often",
+    "rate": "the sandbox asks too often",
     "bytes": "the sandbox has sent, or received, as much as it may",
     "idle": "nothing went either way for too long",
     "closed": "the session ended",
@@ -44,7 +44,7 @@ class Connection:
     one that decided, or that names the host but not the port; "" if there is none. decision: "allow" if only the other
     side or a bound was against it. sent and received: what was passed on to the other side, and to the program.
     opened_ns: 0 if nothing was reached. ended_ns: 0 while it lives. untold: how many before it were refused for
-    "rate" or "connections", and only counted. again: this name was refused before, so it is news only to another call.
+    "connections", and only counted. again: this name was refused before, so it is news only to another call.
     """
 
     name: str

@@ -33,10 +33,9 @@ if TYPE_CHECKING:
     from bulkhead.spec import EgressRule
 
 _HELLO = 2**14
-# Refusals for want of room that are reported: so many at once, and then one a second. Whoever records them keeps those
-# of other sandboxes too, and a program makes thousands a second.
+# Refusals of connections beyond the bound that are reported: so many at once, and then one a second. Whoever records
+# them keeps those of other sandboxes too, and a program makes thousands a second.
 TOLD = 50
-_TOO_MANY = frozenset(("connections", "rate"))
 
 
 class EgressProxy:
@@ -114,6 +113,7 @@ class EgressProxy:
 
     async def _serve(self, visit: Visit) -> None:
         self._admit()
+        await asyncio.sleep(self._new.book())
         self._find_rule(visit)
         check = _check(visit)
         first = b"" if check is None else await self._heard(visit.caught, check)
@@ -129,8 +129,6 @@ class EgressProxy:
             raise LimitError("the session has ended", reason="closed")
         if len(self._visits) > self._bounds.connections:
             raise LimitError(f"{self._bounds.connections} connections are open", reason="connections")
-        if not self._new.take():
-            raise LimitError(f"more than {self._bounds.rate:g} connections a second", reason="rate")
         for meter in self._meters:
             meter.require()
 
@@ -178,7 +176,7 @@ class EgressProxy:
             raise BulkheadError(f"{visit.name} was not resolved: {error!r}", reason="unresolved") from error
 
     def _tell(self, visit: Visit, report: Callable[[Connection], None]) -> None:
-        if visit.reason in _TOO_MANY and not self._refusals.take():
+        if visit.reason == "connections" and not self._refusals.take():
             self._untold += 1
             return
         report(visit.told(time.time_ns(), self._untold))
