@@ -33,7 +33,7 @@ _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z", re.ASCII)
 # Where no folder of the host may stand: what the sandbox is made of, or what Bulkhead itself puts there.
 RESERVED_TARGETS = (
     "/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/opt/server", "/proc", "/run/secrets",
-    "/sbin", "/sys", "/tmp", "/usr",  # noqa: S108  # a name of the sandbox
+    "/run/stdio", "/sbin", "/sys", "/tmp", "/usr",  # noqa: S108  # a name of the sandbox
 )  # fmt: skip
 # Ours too, but a folder of the host may replace it or stand in it.
 REPLACEABLE_TARGETS = ("/home/bulkhead", "/work")

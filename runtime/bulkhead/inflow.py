@@ -8,6 +8,7 @@ called: then the other side blocks in time.
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import deque
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 HIGH = 2**18
+# Bytes a read: a pipe's whole capacity, so that a large frame costs few wake-ups.
+CHUNK = 2**16
 
 
 class Inflow(ByteReceiveStream):
@@ -79,3 +82,45 @@ class Inflow(ByteReceiveStream):
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+
+class PolledReader(Inflow):
+    """What comes from a descriptor that does not block.
+
+    Not asyncio's: it writes a traceback to stderr where a host dies with bytes unread on its socket.
+    """
+
+    def __init__(self, descriptor: int) -> None:
+        super().__init__(self._resume)
+        self._descriptor = descriptor
+        self._loop = asyncio.get_running_loop()
+        self._reading = False
+        self._resume()
+
+    def _resume(self) -> None:
+        if not self._reading and self._end is None and self.size <= HIGH:
+            self._loop.add_reader(self._descriptor, self._readable)
+            self._reading = True
+
+    def _pause(self) -> None:
+        self._loop.remove_reader(self._descriptor)
+        self._reading = False
+
+    def _readable(self) -> None:
+        try:
+            data = os.read(self._descriptor, CHUNK)
+        except BlockingIOError:  # another process of the host's may have read it
+            return
+        except OSError:
+            self._pause()
+            self.end(broken=True)
+            return
+        if data:
+            self.put(data)
+        else:
+            self.end()
+        if not data or self.size > HIGH:
+            self._pause()
+
+    async def aclose(self) -> None:
+        """The descriptor is whoever's who gave it, and stays."""

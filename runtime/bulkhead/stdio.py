@@ -7,7 +7,6 @@ takes no thread, because one that waits for a terminal would hold the process ba
 
 from __future__ import annotations
 
-import asyncio
 import os
 import stat
 import sys
@@ -18,52 +17,10 @@ import anyio.lowlevel
 from anyio.abc import ByteReceiveStream, ByteSendStream
 
 from bulkhead.errors import UsageError
-from bulkhead.inflow import HIGH, Inflow
+from bulkhead.inflow import CHUNK, PolledReader
 
 if TYPE_CHECKING:
     from typing import BinaryIO
-
-# Bytes a read: a pipe's whole capacity, so that a large frame costs few wake-ups.
-_CHUNK = 2**16
-
-
-class _PolledReader(Inflow):
-    """Not asyncio's: it writes a traceback to stderr where a host dies with bytes unread on its socket."""
-
-    def __init__(self, descriptor: int) -> None:
-        super().__init__(self._resume)
-        self._descriptor = descriptor
-        self._loop = asyncio.get_running_loop()
-        self._reading = False
-        self._resume()
-
-    def _resume(self) -> None:
-        if not self._reading and self._end is None and self.size <= HIGH:
-            self._loop.add_reader(self._descriptor, self._readable)
-            self._reading = True
-
-    def _pause(self) -> None:
-        self._loop.remove_reader(self._descriptor)
-        self._reading = False
-
-    def _readable(self) -> None:
-        try:
-            data = os.read(self._descriptor, _CHUNK)
-        except BlockingIOError:  # another process of the host's may have read it
-            return
-        except OSError:
-            self._pause()
-            self.end(broken=True)
-            return
-        if data:
-            self.put(data)
-        else:
-            self.end()
-        if not data or self.size > HIGH:
-            self._pause()
-
-    async def aclose(self) -> None:
-        """The descriptor is the process's own, and stays."""
 
 
 class _FileReader(ByteReceiveStream):
@@ -72,7 +29,7 @@ class _FileReader(ByteReceiveStream):
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
-    async def receive(self, max_bytes: int = _CHUNK) -> bytes:
+    async def receive(self, max_bytes: int = CHUNK) -> bytes:
         await anyio.lowlevel.checkpoint()
         try:
             data = os.read(self._descriptor, max_bytes)
@@ -140,7 +97,7 @@ async def open_stdin() -> ByteReceiveStream:
     """Standard input; EndOfStream once the host has closed it. Raises UsageError if there is none."""
     descriptor = _opened(sys.stdin, "stdin").fileno()
     polled = _pollable(descriptor) or os.isatty(descriptor)
-    return _PolledReader(descriptor) if polled else _FileReader(descriptor)
+    return PolledReader(descriptor) if polled else _FileReader(descriptor)
 
 
 async def open_stdout() -> ByteSendStream:

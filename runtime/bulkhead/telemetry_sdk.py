@@ -47,7 +47,7 @@ _URI_METHODS = frozenset(
 _CODE = re.compile(r"-?\d+")
 _USER = re.compile(r"(?<=//)[^/@]*@")
 # The event loop needs the interpreter too. After each call it gets a chance, which is most of the work's time (a sleep
-# takes up to 0.5 ms); a batch of a flood is written without, because it would never end.
+# takes up to 0.5 ms). In a batch of a flood, which would never end so, the lock changes hands alone.
 _PAUSE = 50e-6
 _FLOOD = 1000
 _FLUSH = 128  # calls whose spans are in memory as lines
@@ -120,8 +120,7 @@ class Spans:
                 self._connected(record)
             elif self._histograms is not None:
                 self._histograms.session(record)
-            if len(batch) < _FLOOD:
-                time.sleep(_PAUSE)
+            time.sleep(_PAUSE if len(batch) < _FLOOD else 0)
             if number % _FLUSH == 0 or number == len(batch):
                 self._provider.force_flush()
 

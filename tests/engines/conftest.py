@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import re
 import subprocess
 import tarfile
 import uuid
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,14 +15,14 @@ import anyio
 import pytest
 
 from bulkhead.engines.contract import Subject
-from bulkhead.engines.docker import DockerEngine
+from bulkhead.engines.docker import RECIPE, DockerEngine
 from bulkhead.engines.fake import FakeEngine
 from bulkhead.engines.hardening import Plan, Tmpfs
 from bulkhead.engines.registry import find_endpoint
 from tests.engines import servers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator, Mapping
     from typing import Any
 
     from bulkhead.engines.base import Engine
@@ -56,13 +58,20 @@ def make_plan(image: str) -> MakePlan:
     return plan
 
 
-async def root_of(*files: Path) -> AsyncIterator[bytes]:
-    """The tar of a root file system with executable files at its top."""
+async def root_of(*files: Path, with_shell: bool = False) -> AsyncIterator[bytes]:
+    """The tar of a root file system with executable files at its top, and this machine's shell, with its libraries."""
     buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
+    with tarfile.open(fileobj=buffer, mode="w", dereference=True) as tar:
         for file in files:
             tar.add(file, file.name)
+        for path in _shell() if with_shell else ():
+            tar.add(path)
     yield buffer.getvalue()
+
+
+def _shell() -> list[str]:
+    needs = subprocess.run(["ldd", "/bin/sh"], check=True, capture_output=True, text=True).stdout
+    return ["/bin/sh", *re.findall(r"/\S+", needs)]
 
 
 @pytest.fixture(scope="session")
@@ -82,17 +91,31 @@ def endpoint() -> str:
 @pytest.fixture(scope="session")
 def image(endpoint: str, program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The digest of an image in the real engine that holds the program alone."""
-    state = tmp_path_factory.mktemp("image")
+    with _loaded(endpoint, IMAGE, root_of(program), {}, tmp_path_factory.mktemp("image")) as digest:
+        yield digest
 
+
+@pytest.fixture(scope="session")
+def image_with_shell(endpoint: str, program: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """As an image of a recipe of ours, whose servers have pipes."""
+    root, state = root_of(program, with_shell=True), tmp_path_factory.mktemp("image")
+    with _loaded(endpoint, f"{IMAGE}-shell", root, {RECIPE: "tests"}, state) as digest:
+        yield digest
+
+
+@contextmanager
+def _loaded(
+    endpoint: str, name: str, root: AsyncIterator[bytes], labels: Mapping[str, str], state: Path
+) -> Iterator[str]:
     async def load() -> str:
         engine = DockerEngine(endpoint, state=state)
-        info = await engine.images.load(IMAGE, root_of(program), {})
+        info = await engine.images.load(name, root, labels)
         await engine.close()
         return info.digest
 
     async def remove() -> None:
         engine = DockerEngine(endpoint, state=state)
-        await engine.images.remove(IMAGE)
+        await engine.images.remove(name)
         await engine.close()
 
     yield anyio.run(load)
@@ -102,11 +125,13 @@ def image(endpoint: str, program: Path, tmp_path_factory: pytest.TempPathFactory
 @pytest.fixture
 def docker_subject(endpoint: str, image: str, tmp_path: Path) -> Callable[[], Subject]:
     """To be called within the event loop."""
+    return lambda: _docker_subject(endpoint, image, tmp_path)
 
-    def make(*, state: Path, runner: str = "") -> Engine:
-        return DockerEngine(endpoint, state=state, runner=runner)
 
-    return lambda: _subject(make, make_plan(image), tmp_path)
+@pytest.fixture
+def piped_subject(endpoint: str, image_with_shell: str, tmp_path: Path) -> Callable[[], Subject]:
+    """The same, of servers with pipes."""
+    return lambda: _docker_subject(endpoint, image_with_shell, tmp_path)
 
 
 @pytest.fixture
@@ -119,6 +144,13 @@ def fake_subject(tmp_path: Path) -> Callable[[], Subject]:
         return FakeEngine(daemon, state=state, runner=runner)
 
     return lambda: _subject(make, make_plan(image), tmp_path)
+
+
+def _docker_subject(endpoint: str, image: str, folder: Path) -> Subject:
+    def make(*, state: Path, runner: str = "") -> Engine:
+        return DockerEngine(endpoint, state=state, runner=runner)
+
+    return _subject(make, make_plan(image), folder)
 
 
 def _subject(make: Any, plan: MakePlan, folder: Path) -> Subject:

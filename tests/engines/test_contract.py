@@ -28,6 +28,12 @@ def test_docker(check: Check, docker_subject: Callable[[], Subject]) -> None:
     anyio.run(_passes, check, docker_subject)
 
 
+@EVERY
+@pytest.mark.engine
+def test_docker_with_pipes(check: Check, piped_subject: Callable[[], Subject]) -> None:
+    anyio.run(_passes, check, piped_subject)
+
+
 async def _passes(check: Check, make_subject: Callable[[], Subject]) -> None:
     subject = make_subject()
     try:

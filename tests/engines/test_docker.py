@@ -46,7 +46,7 @@ def run(endpoint: str, image: str, tmp_path: Path) -> Run:
                 await engine.close()
 
         anyio.run(main)
-        assert not list((tmp_path / "state" / "accounts").glob("*"))
+        assert not list((tmp_path / "state" / "sandboxes").glob("*"))
 
     return runner
 
@@ -120,12 +120,12 @@ def test_its_user_has_an_account(run: Run) -> None:
     run(test)
 
 
-def test_the_accounts_of_a_dead_runner_are_reaped(run: Run, tmp_path: Path) -> None:
-    left = tmp_path / "state" / "accounts" / "0123456789ab.time-1"
+def test_the_files_of_a_dead_runner_are_reaped(run: Run, tmp_path: Path) -> None:
+    left = tmp_path / "state" / "sandboxes" / "0123456789ab.time-1"
 
     async def test(engine: DockerEngine, plan: MakePlan) -> None:
         async with started(engine, plan("echo")):
-            left.write_text("")
+            left.mkdir()
             (tmp_path / "state" / "runners" / "0123456789ab").touch()
             await engine.reap()
             assert not left.exists()

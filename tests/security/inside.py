@@ -165,7 +165,7 @@ def peculiar_files() -> list[str]:
             plain = stat.S_ISREG(mode) or stat.S_ISLNK(mode)
             if not plain or (stat.S_ISREG(mode) and mode & (stat.S_ISUID | stat.S_ISGID)):
                 found.append(os.path.join(folder, name))
-    return found
+    return sorted(found)
 
 
 def devices() -> dict[str, list[int]]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from bulkhead.engines.docker_pipes import FOLDER
 from bulkhead.engines.hardening import HOME
 from bulkhead.spec import Sandbox
 from tests.security import inside
@@ -48,9 +49,9 @@ def test_no_folder_of_the_image_takes_a_file(guest: Guest) -> None:
     assert {folder: word for folder, word in said.items() if word != "EROFS"} == {}
 
 
-def test_nothing_but_tmpfs_can_be_written(guest: Guest) -> None:
+def test_nothing_but_tmpfs_and_stdout_can_be_written(guest: Guest) -> None:
     """By the rights of every file and folder in sight, those of /proc and /sys among them."""
-    assert guest.ask(inside.writable_places) == sorted(TMPFS)
+    assert guest.ask(inside.writable_places) == sorted((*TMPFS, f"{FOLDER}/out"))
 
 
 @pytest.mark.parametrize("target", TMPFS)
@@ -64,7 +65,7 @@ def test_nothing_is_mounted_that_no_line_names(guest: Guest) -> None:
     """Below /proc, /sys and the cgroups lie the masks and the kernel's own; none of it is a disk's."""
     mounts = guest.ask(inside.mount_points)
     assert {mount["target"] for mount in mounts if not mount["target"].startswith(("/proc/", "/sys/"))} <= {
-        *MOUNTS, *TMPFS,
+        *MOUNTS, *TMPFS, FOLDER,
     }  # fmt: skip
     below = {mount["kind"] for mount in mounts if mount["target"].startswith(("/proc/", "/sys/"))}
     assert below <= {"proc", "tmpfs", "cgroup", "cgroup2"}
@@ -91,7 +92,8 @@ def test_the_least_devices(guest: Guest) -> None:
 
 
 def test_no_setuid_file_no_socket_no_device(guest: Guest) -> None:
-    assert guest.ask(inside.peculiar_files) == []
+    """Two named pipes are its stdin, which it can only read, and its stdout."""
+    assert guest.ask(inside.peculiar_files) == [f"{FOLDER}/in", f"{FOLDER}/out"]
 
 
 @pytest.mark.parametrize("path", ["/var/run/docker.sock", "/run/docker.sock", "/run/containerd/containerd.sock"])

@@ -137,8 +137,8 @@ async def stderr_blocks_nothing(subject: Subject) -> None:
     """Nobody reads stderr; afterwards its newest part is there."""
     sandbox = await subject.engine.start(subject.plan("stderr", str(2**21)))
     assert await _soon(_read_all(sandbox.stdout)) == b"done\n"
-    assert 0 < len(await _soon(_read_all(sandbox.stderr))) <= 2**18
     assert await _soon(sandbox.wait()) == Exit("exited", 0)
+    assert 0 < len(await _soon(_read_all(sandbox.stderr))) <= 2**18
 
 
 async def stdout_waits_for_its_reader(subject: Subject) -> None:

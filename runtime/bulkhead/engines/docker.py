@@ -18,8 +18,9 @@ from bulkhead.engines.docker_api import Api
 from bulkhead.engines.docker_client import Client
 from bulkhead.engines.docker_images import DockerImages
 from bulkhead.engines.docker_info import engine_info
+from bulkhead.engines.docker_plan import refuse_image
 from bulkhead.engines.docker_start import REMOVED, discard, start_container
-from bulkhead.engines.own_files import remove_own_files, write_own_files
+from bulkhead.engines.own_files import OwnFiles, make_own_files, remove_own_files
 from bulkhead.engines.runners import GATE, RUNNER, SANDBOX, SERVER, STATE, forget, hold, is_dead, known, note, state_id
 from bulkhead.errors import ConflictError, GoneError
 
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from bulkhead.engines.docker_sandbox import DockerSandbox
     from bulkhead.engines.docker_start import Started
     from bulkhead.engines.hardening import Plan
+
+# The label of images that come of a recipe of ours, all of which have a shell.
+RECIPE = "bulkhead.recipe"
 
 T = TypeVar("T")
 Rows = list[dict[str, Any]]
@@ -78,11 +82,16 @@ class DockerEngine:
     def begin(self, plan: Plan) -> Started:
         info = self.info()
         refuse_plan(plan, info)
-        files = () if info.remote else write_own_files(self._state, self._runner, plan)
+        image = self._client.request("GET", f"/images/{plan.image}/json").get("Config") or {}
+        refuse_image(plan, image)
+        shell = RECIPE in (image.get("Labels") or {})
+        files = OwnFiles() if info.remote else make_own_files(self._state, self._runner, plan, shell=shell)
         own = {SERVER: plan.server, SANDBOX: plan.id} | ({GATE: "yes"} if plan.network == "gate" else {})
         try:
             return start_container(self._client, plan, self._labels | own, files)
         except BaseException:
+            if files.pipes is not None:
+                files.pipes.close()
             self._forget(plan.id)
             raise
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from bulkhead.engines.docker_pipes import through_pipes
 from bulkhead.errors import UnenforceableError
 
 if TYPE_CHECKING:
@@ -28,16 +29,19 @@ _REPLACED = frozenset({
 _MERGED = frozenset({"Env", "Labels"})
 
 
-def container_config(plan: Plan, labels: Mapping[str, str], files: Sequence[Bind] = ()) -> dict[str, Any]:
+def container_config(
+    plan: Plan, labels: Mapping[str, str], files: Sequence[Bind] = (), *, piped: bool = False
+) -> dict[str, Any]:
     """The body of ``POST /containers/create`` for plan; labels are the only ones the container gets.
 
     files are own_files.py's. Without: the daemon is elsewhere and cannot see them, so it writes an /etc/hosts itself.
+    piped: pipes for stdin and stdout are among them.
     """
     own_names = bool(files)
     return {
         "Image": plan.image,
         "Entrypoint": [],
-        "Cmd": list(plan.command),
+        "Cmd": list(through_pipes(plan.command) if piped else plan.command),
         "Env": [f"{name}={value}" for name, value in plan.env.items()],
         "WorkingDir": plan.working_dir,
         "User": f"{plan.uid}:{plan.gid}",

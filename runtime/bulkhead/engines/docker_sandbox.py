@@ -11,7 +11,7 @@ import anyio
 
 from bulkhead.engines.base import Exit
 from bulkhead.engines.docker_start import REMOVED
-from bulkhead.engines.docker_stream import Attachment
+from bulkhead.engines.docker_stream import Attachment, Piped
 from bulkhead.engines.docker_usage import Meter
 from bulkhead.errors import EngineError
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from bulkhead.engines.docker_start import Started
     from bulkhead.engines.hardening import Plan
 
+LAST_WORDS = 0.5  # seconds that stderr may take to arrive after the end
 KILLED = 5.0  # seconds that a container may take to end after SIGKILL
 _SIGNALS = {128 + number for number in signal.Signals}
 
@@ -43,8 +44,9 @@ class DockerSandbox:
         self._removed = removed
         self._path = f"/containers/{started.id}"
         self._attachment = Attachment(started.stdio)
-        self.stdin: ByteSendStream = self._attachment.stdin
-        self.stdout: ByteReceiveStream = self._attachment.stdout
+        self._pipes = Piped(started.pipes) if started.pipes is not None else None
+        self.stdin: ByteSendStream = (self._pipes or self._attachment).stdin
+        self.stdout: ByteReceiveStream = (self._pipes or self._attachment).stdout
         self.stderr: ByteReceiveStream = self._attachment.stderr
         self._meter = Meter(client, started.id, started.pid, [tmpfs.target for tmpfs in plan.tmpfs])
         self._exit: Exit | None = None
@@ -53,7 +55,7 @@ class DockerSandbox:
         self._kept = not plan.read_only  # a build: its file system is the result, see images.commit()
         self._concluding = anyio.Lock()
         self._ended = anyio.Event()
-        _once_readable(started.ended, self._ended)
+        _once_readable(started.ended, self._on_end)
 
     async def wait(self) -> Exit:
         await self._ended.wait()
@@ -100,6 +102,9 @@ class DockerSandbox:
             async with self._concluding:
                 ended = self._exit or await self._read_exit()
                 self._exit = ended
+                if self._pipes is not None:  # what it said last on stderr comes by another way than its stdout's end
+                    with anyio.move_on_after(LAST_WORDS):
+                        await self._attachment.over.wait()
                 if remove and not self.gone:
                     self.gone = True
                     self._let_go()
@@ -125,20 +130,27 @@ class DockerSandbox:
             return Exit("oom", code)
         return Exit("killed" if code in _SIGNALS else "exited", code)
 
-    def _let_go(self) -> None:
+    def _on_end(self) -> None:
         self._ended.set()
+        if self._pipes is not None:
+            self._pipes.release()
+
+    def _let_go(self) -> None:
+        self._on_end()
+        if self._pipes is not None:
+            self._pipes.close()
         self._meter.close()
         self._attachment.close()
 
 
-def _once_readable(sock: socket.socket, event: anyio.Event) -> None:
-    """Sets event when sock becomes readable, and closes it."""
+def _once_readable(sock: socket.socket, call: Callable[[], None]) -> None:
+    """Calls when sock becomes readable, and closes it."""
     loop = asyncio.get_running_loop()
 
     def readable() -> None:
         loop.remove_reader(sock)
         sock.close()
-        event.set()
+        call()
 
     sock.setblocking(False)
     loop.add_reader(sock, readable)

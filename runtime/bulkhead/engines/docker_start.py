@@ -9,23 +9,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from bulkhead.engines.docker_plan import container_config, refuse_image
+from bulkhead.engines.docker_plan import container_config
 from bulkhead.errors import UnenforceableError
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
     from bulkhead.engines.docker_client import Client
-    from bulkhead.engines.hardening import Bind, Plan
+    from bulkhead.engines.docker_pipes import Pipes
+    from bulkhead.engines.hardening import Plan
+    from bulkhead.engines.own_files import OwnFiles
 
 REMOVED = {"force": True, "v": True}  # killed, if it runs, and nothing of it left, volumes included
 _STDIO = dict.fromkeys(("stdin", "stdout", "stderr", "stream"), True)
 
 
 class Started(NamedTuple):
-    """A running container: its sandbox's id and its own, its init's pid as the daemon sees it, and two sockets that are
-    ours to close.
+    """A running container: its sandbox's id and its own, its init's pid as the daemon sees it, and two sockets and the
+    pipes, which are ours to close.
     """
 
     sandbox: str
@@ -33,15 +35,12 @@ class Started(NamedTuple):
     pid: int
     stdio: socket.socket
     ended: socket.socket
+    pipes: Pipes | None
 
 
-def start_container(client: Client, plan: Plan, labels: Mapping[str, str], files: Sequence[Bind]) -> Started:
-    """Blocks until plan's container runs; files as for container_config().
-
-    Raises UnenforceableError or EngineError, with nothing left.
-    """
-    refuse_image(plan, client.request("GET", f"/images/{plan.image}/json").get("Config"))
-    body = container_config(plan, labels, files)
+def start_container(client: Client, plan: Plan, labels: Mapping[str, str], files: OwnFiles) -> Started:
+    """Blocks until plan's container runs. Raises UnenforceableError or EngineError, with nothing left but the files."""
+    body = container_config(plan, labels, files.binds, piped=files.pipes is not None)
     created = client.request("POST", "/containers/create", body, name=f"bulkhead-{plan.id}")
     path = f"/containers/{created['Id']}"
     sockets: list[socket.socket] = []
@@ -57,13 +56,15 @@ def start_container(client: Client, plan: Plan, labels: Mapping[str, str], files
             sock.close()
         client.request("DELETE", path, **REMOVED)
         raise
-    return Started(plan.id, created["Id"], pid, *sockets)
+    return Started(plan.id, created["Id"], pid, sockets[0], sockets[1], files.pipes)
 
 
 def discard(client: Client, started: Started) -> None:
     """Ends a container that nobody has taken."""
     started.stdio.close()
     started.ended.close()
+    if started.pipes is not None:
+        started.pipes.close()
     client.request("DELETE", f"/containers/{started.id}", **REMOVED)
 
 

@@ -1,23 +1,33 @@
-"""The stdio of one container: Docker's attach socket under anyio byte streams.
+"""The stdio of one container under anyio byte streams: Docker's attach socket, and the pipes of docker_pipes.py.
 
-One socket carries all three. What comes from the daemon are frames of 8 bytes of header (the stream, three zeros, the
+The socket carries all three. What comes from the daemon are frames of 8 bytes of header (the stream, three zeros, the
 length in big endian) and the payload; what goes to it is plain. The socket is read by a callback of the event loop, so
 a call costs no task and no thread. Rules:
 - stdout is held until it is received; above HIGH bytes the socket is left alone, and so the server blocks in time.
 - stderr never blocks anything: only its newest RING bytes are held.
 - closing stdin half-closes the socket, and the server reads end of file.
+A server that has pipes says nothing on the socket but stderr.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import struct
+from contextlib import suppress
+from typing import TYPE_CHECKING
 
+import anyio
 from anyio import BrokenResourceError, ClosedResourceError, notify_closing, wait_writable
 from anyio.abc import ByteSendStream
 
-from bulkhead.inflow import HIGH, Inflow
+from bulkhead.inflow import HIGH, Inflow, PolledReader
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bulkhead.engines.docker_pipes import Pipes
 
 READ = 2**17
 RING = 2**16
@@ -26,10 +36,11 @@ _STDOUT, _STDERR, _SYSTEM = 1, 2, 3
 
 
 class Input(ByteSendStream):
-    """stdin. Sends at once what the socket takes, and waits for the rest; one task at a time."""
+    """stdin. Sends at once what the descriptor takes, and waits for the rest; one task at a time."""
 
-    def __init__(self, sock: socket.socket) -> None:
-        self._sock = sock
+    def __init__(self, descriptor: int, close: Callable[[], None]) -> None:
+        self._descriptor = descriptor
+        self._close = close
         self._sending = False
         self._closed = False
 
@@ -49,22 +60,67 @@ class Input(ByteSendStream):
     async def _send(self, rest: memoryview) -> None:
         while rest:
             try:
-                rest = rest[self._sock.send(rest) :]
+                rest = rest[os.write(self._descriptor, rest) :]
             except BlockingIOError:
-                await wait_writable(self._sock)
+                await wait_writable(self._descriptor)
 
     async def aclose(self) -> None:
-        if self._closed:
-            return
-        self._closed = True
-        try:
-            self._sock.shutdown(socket.SHUT_WR)
-        except OSError:
-            return  # the daemon has closed its side already
+        self.close()
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._close()
+
+
+class Piped:
+    """Owns the named pipes from their creation, in a running event loop, until close()."""
+
+    def __init__(self, pipes: Pipes) -> None:
+        self._stdin = pipes.stdin
+        self._held = [pipes.stdin_held, pipes.stdout_held]
+        self.stdin = Input(pipes.stdin, self._close_stdin)
+        self.stdout = _Output(pipes.stdout, self.release)
+
+    def release(self) -> None:
+        """The container has its own ends, or has ended."""
+        while self._held:
+            os.close(self._held.pop())
+
+    def close(self) -> None:
+        """Ends both streams; what has arrived can still be received."""
+        self.release()
+        self.stdin.close()
+        self.stdout.close()
+
+    def _close_stdin(self) -> None:
+        notify_closing(self._stdin)  # a sender that waits for the server would wait for ever
+        os.close(self._stdin)
+
+
+class _Output(PolledReader):
+    """stdout, without the shell's line."""
+
+    def __init__(self, descriptor: int, opened: Callable[[], None]) -> None:
+        super().__init__(descriptor)
+        self._opened: Callable[[], None] | None = opened
+
+    def put(self, chunk: bytes) -> None:
+        if self._opened is not None:
+            self._opened()
+            self._opened = None
+            chunk = chunk[1:]
+        if chunk:
+            super().put(chunk)
+
+    def close(self) -> None:
+        self._pause()
+        self.end()
+        os.close(self._descriptor)
 
 
 class Attachment:
-    """Owns the attach socket from its creation, in a running event loop, until close()."""
+    """Owns the attach socket from its creation, in a running event loop, until close(). over: the daemon ended it."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
@@ -75,20 +131,24 @@ class Attachment:
         self._left = 0  # bytes of the payload that are still to come
         self._target = self.stdout = Inflow(self._resume)
         self.stderr = Inflow(lambda: None)
-        self.stdin = Input(sock)
+        self.stdin = Input(sock.fileno(), self._half_close)
         self._reading = False
-        self._over = False
+        self.over = anyio.Event()
         self._resume()
 
     def close(self) -> None:
         """Ends all three streams; what has arrived can still be received."""
-        if not self._over:
+        if not self.over.is_set():
             self._end()
         notify_closing(self._sock)  # a sender that waits for the daemon would wait for ever
         self._sock.close()
 
+    def _half_close(self) -> None:
+        with suppress(OSError):  # the daemon has closed its side already
+            self._sock.shutdown(socket.SHUT_WR)
+
     def _resume(self) -> None:
-        if not self._reading and not self._over and self.stdout.size <= HIGH:
+        if not self._reading and not self.over.is_set() and self.stdout.size <= HIGH:
             self._loop.add_reader(self._sock, self._readable)
             self._reading = True
 
@@ -98,7 +158,7 @@ class Attachment:
             self._reading = False
 
     def _end(self) -> None:
-        self._over = True
+        self.over.set()
         self._pause()
         self.stdout.end()
         self.stderr.end()

@@ -1,10 +1,15 @@
-"""The files of /etc that a sandbox has in the place of its image's, where the daemon sees this machine's files."""
+"""What a sandbox has of this machine's files beside its mounts, where the daemon is on this machine.
+
+Each sandbox has a folder in the state, named by its runner and its id, for as long as it runs.
+"""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+import shutil
+from typing import TYPE_CHECKING, NamedTuple
 
+from bulkhead.engines.docker_pipes import FOLDER, Pipes, make_pipes, open_pipes
 from bulkhead.engines.hardening import HOME, Bind
 
 if TYPE_CHECKING:
@@ -18,25 +23,36 @@ _ACCOUNTS = "root:x:0:0:root:/root:/usr/sbin/nologin\nbulkhead:x:{uid}:{gid}::{h
 _ACCOUNTS += "nobody:x:65534:65534::/nonexistent:/usr/sbin/nologin\n"
 
 
-def write_own_files(state: Path, runner: str, plan: Plan) -> tuple[Bind, ...]:
-    """What is to be mounted over plan's image: its hosts and, where it runs as a user of its own, the accounts."""
+class OwnFiles(NamedTuple):
+    """What is to be mounted, and the pipes for a server's stdio, if it has some. Nothing where the daemon is not."""
+
+    binds: tuple[Bind, ...] = ()
+    pipes: Pipes | None = None
+
+
+def make_own_files(state: Path, runner: str, plan: Plan, *, shell: bool) -> OwnFiles:
+    """shell: plan's image has one. Builds and gates are root's, and have an image's accounts and Docker's stdio."""
     hosts = Bind(_hosts(state), "/etc/hosts", write=False)
     if plan.uid == 0 or not plan.read_only:
-        return (hosts,)
-    path = _accounts(state) / f"{runner}.{plan.id}"
-    path.parent.mkdir(exist_ok=True, mode=0o700)
-    path.write_text(_ACCOUNTS.format(uid=plan.uid, gid=plan.gid, home=HOME))
-    return hosts, Bind(str(path), "/etc/passwd", write=False)
+        return OwnFiles((hosts,))
+    folder = _folder(state) / f"{runner}.{plan.id}"
+    folder.mkdir(parents=True, mode=0o700)
+    (folder / "passwd").write_text(_ACCOUNTS.format(uid=plan.uid, gid=plan.gid, home=HOME))
+    binds = (hosts, Bind(str(folder / "passwd"), "/etc/passwd", write=False))
+    if not shell:
+        return OwnFiles(binds)
+    make_pipes(folder / "stdio")
+    return OwnFiles((*binds, Bind(str(folder / "stdio"), FOLDER, write=False)), open_pipes(folder / "stdio"))
 
 
 def remove_own_files(state: Path, runner: str, sandbox_id: str = "*") -> None:
     """Those of one sandbox, or of all that a runner had. Files that are gone are no error."""
-    for path in _accounts(state).glob(f"{runner}.{sandbox_id}"):
-        path.unlink(missing_ok=True)
+    for folder in _folder(state).glob(f"{runner}.{sandbox_id}"):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
-def _accounts(state: Path) -> Path:
-    return state / "accounts"
+def _folder(state: Path) -> Path:
+    return state / "sandboxes"
 
 
 def _hosts(state: Path) -> str:
