@@ -111,8 +111,8 @@ def test_ipv6_is_caught_where_it_is_on(rooms: Rooms, mode: str, monkeypatch: pyt
             assert room.guest.refused(program.bound, *arguments) in ("EADDRINUSE", "EADDRNOTAVAIL")
 
 
-def _with_ipv6(plan: Plan, labels: Mapping[str, str], files: Sequence[Bind]) -> dict[str, Any]:
-    config = docker_plan.container_config(plan, labels, files)
+def _with_ipv6(plan: Plan, labels: Mapping[str, str], files: Sequence[Bind], *, piped: bool) -> dict[str, Any]:
+    config = docker_plan.container_config(plan, labels, files, piped=piped)
     if plan.network == "gate":
         config["HostConfig"]["Sysctls"] = {"net.ipv6.conf.all.disable_ipv6": "0"}
     return config
