@@ -8,21 +8,24 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bulkhead.config import schema
+from bulkhead.credentials.leases import Handed
 from bulkhead.engines.hardening import (
     FIRST_UID,
     GATE_SOCKET,
     HOME,
     MASKED_PATHS,
     READONLY_PATHS,
+    TRUSTED,
     UIDS,
     WORK,
     Bind,
     Plan,
+    Tmpfs,
     gate_plan,
     plan_for,
     tmpfs_inodes,
 )
-from bulkhead.errors import ProfileError, SecretError, UnenforceableError
+from bulkhead.errors import ProfileError, UnenforceableError
 
 if TYPE_CHECKING:
     from bulkhead.spec import ServerSpec
@@ -39,11 +42,25 @@ def spec(**tables: Any) -> ServerSpec:
     return schema.to_spec(schema.ServerSpec.model_validate({"name": "p", "server": SERVER} | tables))
 
 
-def plan(of: ServerSpec, *, sandbox_id: str = "p-1", **owners: tuple[int, int]) -> Plan:
+def plan(
+    of: ServerSpec,
+    *,
+    sandbox_id: str = "p-1",
+    handed: Handed | None = None,
+    trusted: bytes = b"",
+    **owners: tuple[int, int],
+) -> Plan:
     """Its Plan; owners by the last part of a source."""
     known = {f"/{name}": owner for name, owner in owners.items()}
     return plan_for(
-        of, sandbox_id=sandbox_id, image_digest=DIGEST, image_command=("entry",), seccomp="{}", owners=known
+        of,
+        sandbox_id=sandbox_id,
+        image_digest=DIGEST,
+        image_command=("entry",),
+        seccomp="{}",
+        owners=known,
+        handed=handed,
+        trusted=trusted,
     )
 
 
@@ -141,10 +158,24 @@ class TestFolders:
         assert [bind.target for bind in plan(spec(mounts=mounts), data=(1, 1)).binds] == ["/b", "/z"]
 
 
-def test_a_secret_stops_the_start() -> None:
-    with pytest.raises(SecretError, match="the secret TOKEN is not available") as caught:
-        plan(spec(secrets=[{"name": "TOKEN", "from": "env:TOKEN"}]))
-    assert caught.value.exit_code == 7
+def test_a_file_has_a_folder_in_memory_that_its_user_alone_reads() -> None:
+    made = plan(spec(secrets=[{"name": "TOKEN", "from": "env:TOKEN", "use": "file"}]))
+    assert Tmpfs("/run/secrets", 2**20, 64, mode=0o700) in made.tmpfs
+    assert "/run/secrets" not in {tmpfs.target for tmpfs in plan(spec()).tmpfs}
+
+
+def test_what_is_handed_is_in_no_repr() -> None:
+    handed = Handed({"A": "ghp_placeholder"}, {"B": b"of a variable"}, {"C": b"of a file"})
+    made = plan(spec(), handed=handed)
+    assert (made.env["A"], made.variables, made.files) == ("ghp_placeholder", handed.variables, handed.files)
+    assert "of a" not in repr(made)
+
+
+def test_an_authority_is_trusted_by_all_who_ask() -> None:
+    made = plan(spec(), trusted=b"pem")
+    assert {made.env[name] for name in ("SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE")} == {TRUSTED}
+    assert made.trusted == b"pem"
+    assert "SSL_CERT_FILE" not in plan(spec()).env
 
 
 def test_an_approval_stops_the_start() -> None:

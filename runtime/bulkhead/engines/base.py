@@ -114,6 +114,9 @@ class Sandbox(Protocol):
     async def usage(self, *, whole: bool = True) -> Usage:
         """What it has used; not whole: without ``full``, which takes a look at every file system."""
 
+    async def write_secret(self, name: str, value: bytes | None) -> None:
+        """Writes a file of SECRETS anew, in one step, or removes it. Raises EngineError."""
+
     async def new_peak(self) -> None:
         """memory_peak_bytes counts from now on, where the kernel can (cgroup v1; v2 since Linux 6.12)."""
 

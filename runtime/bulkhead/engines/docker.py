@@ -20,9 +20,9 @@ from bulkhead.engines.docker_images import DockerImages
 from bulkhead.engines.docker_info import engine_info
 from bulkhead.engines.docker_plan import refuse_image
 from bulkhead.engines.docker_start import REMOVED, discard, start_container
-from bulkhead.engines.own_files import OwnFiles, make_own_files, remove_own_files
+from bulkhead.engines.own_files import OwnFiles, make_own_files, refuse_secrets, remove_own_files
 from bulkhead.engines.runners import GATE, RUNNER, SANDBOX, SERVER, STATE, forget, hold, is_dead, known, note, state_id
-from bulkhead.errors import ConflictError, GoneError
+from bulkhead.errors import ConflictError, GoneError, UnenforceableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,9 +85,10 @@ class DockerEngine:
         image = self._client.request("GET", f"/images/{plan.image}/json").get("Config") or {}
         refuse_image(plan, image)
         shell = RECIPE in (image.get("Labels") or {})
-        files = OwnFiles() if info.remote else make_own_files(self._state, self._runner, plan, shell=shell)
         own = {SERVER: plan.server, SANDBOX: plan.id} | ({GATE: "yes"} if plan.network == "gate" else {})
+        files = OwnFiles()
         try:
+            files = self._files(plan, remote=info.remote, shell=shell)
             return start_container(self._client, plan, self._labels | own, files)
         except BaseException:
             if files.pipes is not None:
@@ -135,6 +136,16 @@ class DockerEngine:
         if self._own_runner is not None:
             self._own_runner.release()
             self._own_runner = None
+
+    def _files(self, plan: Plan, *, remote: bool, shell: bool) -> OwnFiles:
+        if not remote:
+            return make_own_files(self._state, self._runner, plan, shell=shell)
+        refuse_secrets(plan, "the container engine is on another machine")
+        if plan.trusted:
+            raise UnenforceableError(
+                "certificates cannot be put into the sandbox", why="the container engine is on another machine"
+            )
+        return OwnFiles()
 
     def _forget(self, sandbox_id: str) -> None:
         remove_own_files(self._state, self._runner, sandbox_id)

@@ -54,11 +54,11 @@ class Client:
 
         return await to_thread.run_sync(lambda: self.request(method, path, body, **query))
 
-    def raw(self, path: str, *, upgrade: bool = False, **query: Any) -> socket.socket:
+    def raw(self, path: str, *, body: Any = None, upgrade: bool = False, **query: Any) -> socket.socket:
         """The socket under a POST whose answer's head has come, and is ours to close: its body is still to come."""
         url = self._url(path, query)
         with self._connection() as connection:
-            _exchange(connection, "POST", url, headers=_UPGRADE if upgrade else {}).close()
+            _exchange(connection, "POST", url, body, headers=_UPGRADE if upgrade else {}).close()
             return connection.unix.dup()
 
     def version(self) -> str:

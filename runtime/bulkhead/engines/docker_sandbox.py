@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from bulkhead.engines.base import Exit
+from bulkhead.engines.docker_exec import write_secret
 from bulkhead.engines.docker_start import REMOVED
 from bulkhead.engines.docker_stream import Attachment, Piped
 from bulkhead.engines.docker_usage import Meter
@@ -42,6 +43,7 @@ class DockerSandbox:
         self.gone = False
         self._client = client
         self._removed = removed
+        self._container = started.id
         self._path = f"/containers/{started.id}"
         self._attachment = Attachment(started.stdio)
         self._pipes = Piped(started.pipes) if started.pipes is not None else None
@@ -75,6 +77,9 @@ class DockerSandbox:
     async def thaw(self) -> None:
         await self._client.call("POST", f"{self._path}/unpause")
         self._frozen = False
+
+    async def write_secret(self, name: str, value: bytes | None) -> None:
+        await anyio.to_thread.run_sync(write_secret, self._client, self._container, name, value)
 
     async def usage(self, *, whole: bool = True) -> Usage:
         return await self._meter.read(whole=whole)

@@ -78,7 +78,7 @@ class Piped:
 
     def __init__(self, pipes: Pipes) -> None:
         self._stdin = pipes.stdin
-        self._held = [pipes.stdin_held, pipes.stdout_held]
+        self._held = list(pipes.held)
         self.stdin = Input(pipes.stdin, self._close_stdin)
         self.stdout = _Output(pipes.stdout, self.release)
 

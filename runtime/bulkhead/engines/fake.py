@@ -123,6 +123,7 @@ class FakeSandbox:
         self.id = plan.id
         self.owner = owner
         self.started = time.time()
+        self.secrets = dict(plan.files)
         self._daemon = daemon
         self._process = Process(plan)
         self.stdin: ByteSendStream = self._process.pipes[0]
@@ -168,6 +169,12 @@ class FakeSandbox:
     async def usage(self, *, whole: bool = True) -> Usage:
         usage = self._process.usage
         return usage if whole else replace(usage, full=())
+
+    async def write_secret(self, name: str, value: bytes | None) -> None:
+        if value is None:
+            self.secrets.pop(name, None)
+        else:
+            self.secrets[name] = value
 
     async def new_peak(self) -> None:
         self._process.usage = replace(self._process.usage, memory_peak_bytes=self._process.usage.memory_bytes)

@@ -7,16 +7,29 @@ is missing here is missing everywhere, and one that stands here is on every cont
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
-from bulkhead.errors import ProfileError, SecretError, UnenforceableError
+from bulkhead.errors import ProfileError, UnenforceableError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from bulkhead.spec import ServerSpec
+
+    class Handed(Protocol):
+        """credentials.leases.Handed: what a sandbox gets of its secrets, by name."""
+
+        @property
+        def placeholders(self) -> Mapping[str, str]: ...
+
+        @property
+        def variables(self) -> Mapping[str, bytes]: ...
+
+        @property
+        def files(self) -> Mapping[str, bytes]: ...
+
 
 HOME = "/home/bulkhead"
 WORK = "/work"
@@ -49,6 +62,17 @@ ENVIRONMENT = {
     "npm_config_update_notifier": "false",
 }  # fmt: skip
 _SHM = 64 * 2**20
+
+# Where secrets are that a server reads as files, and all that they may take.
+SECRETS = "/run/secrets"
+_SECRETS = 2**20
+
+# Where Debian's programs, Go and OpenSSL look for certificates; the others have to be told.
+TRUSTED = "/etc/ssl/certs/ca-certificates.crt"
+TRUSTING = dict.fromkeys(
+    ("SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "GIT_SSL_CAINFO", "PIP_CERT"),
+    TRUSTED,
+)
 
 # Where the runner's socket is in a gate, and the only capabilities that any container has but one that builds: for the
 # route that makes every address local, and to become another user than root right after.
@@ -83,14 +107,16 @@ class Bind:
 class Plan:
     """All of one container. An engine enforces every field or raises UnenforceableError.
 
-    image is a digest. env is the whole environment: nothing of the image's. seccomp is the profile's JSON, as Docker
-    and OCI tools read it. cpus is in processors, memory and sizes in bytes, and there is no swap. network is ``none``
-    (only loopback, and a resolver there), or ``gate`` for the same in a gate. joins is the id of the gate whose network
-    namespace and resolver it shares, "" for a namespace of its own. read_only False is for what becomes an image. Not
-    fields, because no container of ours may do without: no-new-privileges; private IPC, PID, UTS and cgroup
-    namespaces; an init that reaps, but in a gate, where it would keep the capabilities that the gate puts down; core
-    size 0; no log kept by the engine; no label, volume, health check, stop signal, entry point, user or variable of the
-    image.
+    image is a digest. env is the whole environment: nothing of the image's. seccomp is the profile's JSON, as
+    Docker and OCI tools read it. cpus is in processors, memory and sizes in bytes, and there is no swap. network is
+    ``none`` (only loopback, and a resolver there), or ``gate`` for the same in a gate. joins is the id of the gate
+    whose network namespace and resolver it shares, "" for a namespace of its own. read_only False is for what
+    becomes an image. trusted are the certificates that stand in the place of the image's, as PEM, b"" for none.
+    variables and files are secrets, by name: part of the environment, and files of SECRETS; an engine keeps no
+    record of them, and they are there before the server is. Not fields, because no container of ours may do
+    without: no-new-privileges; private IPC, PID, UTS and cgroup namespaces; an init that reaps, but in a gate,
+    where it would keep the capabilities that the gate puts down; core size 0; no log kept by the engine; no label,
+    volume, health check, stop signal, entry point, user or variable of the image.
     """
 
     id: str
@@ -110,6 +136,9 @@ class Plan:
     binds: tuple[Bind, ...] = ()
     network: Literal["none", "gate"] = "none"
     joins: str = ""
+    trusted: bytes = field(default=b"", repr=False)
+    variables: Mapping[str, bytes] = field(default_factory=dict, repr=False)
+    files: Mapping[str, bytes] = field(default_factory=dict, repr=False)
     capabilities: tuple[str, ...] = ()
     read_only: bool = True
     runtime: str = ""
@@ -131,22 +160,26 @@ def plan_for(
     seccomp: str,
     owners: Mapping[str, tuple[int, int]],
     gate: str = "",
+    handed: Handed | None = None,
+    trusted: bytes = b"",
 ) -> Plan:
     """The Plan of a server's sandbox.
 
     image_command is the package's own entry point, seccomp the filter as JSON, owners the uid and gid of each mount's
-    source, gate the id of the gate that it joins. Raises ProfileError, and UnenforceableError or SecretError for what
-    this version cannot do.
+    source, gate the id of the gate that it joins, handed what it gets of its secrets, trusted the certificates that
+    stand in the place of its image's. Raises ProfileError, and UnenforceableError for what this version cannot do.
     """
     _refuse_what_is_not_there_yet(spec)
     binds = tuple(sorted((Bind(m.source, m.target, m.write) for m in spec.mounts), key=lambda bind: bind.target))
     uid, gid = _user(spec, sandbox_id, owners)
+    placeholders = handed.placeholders if handed else {}
+    has_files = any(secret.use == "file" for secret in spec.secrets)
     return Plan(
         id=sandbox_id,
         server=spec.name,
         image=image_digest,
         command=(*_command(spec, image_command), *spec.server.args),
-        env={**ENVIRONMENT, **spec.server.env},
+        env={**ENVIRONMENT, **(TRUSTING if trusted else {}), **spec.server.env, **placeholders},
         working_dir=spec.server.working_dir,
         uid=uid,
         gid=gid,
@@ -155,9 +188,12 @@ def plan_for(
         memory=spec.limits.memory,
         pids=spec.limits.pids,
         open_files=spec.limits.open_files,
-        tmpfs=_tmpfs(spec, binds),
+        tmpfs=(*_tmpfs(spec, binds), *((Tmpfs(SECRETS, _SECRETS, 64, mode=0o700),) if has_files else ())),
         binds=binds,
         joins=gate,
+        trusted=trusted,
+        variables=handed.variables if handed else {},
+        files=handed.files if handed else {},
         runtime=spec.sandbox.runtime,
     )
 
@@ -201,12 +237,6 @@ def own_user(sandbox_id: str) -> tuple[int, int]:
 
 def _refuse_what_is_not_there_yet(spec: ServerSpec) -> None:
     """Egress is not among it: without a gate there is no network, which allows less than any rule."""
-    if spec.secrets:
-        raise SecretError(
-            f"{spec.name}: the secret {spec.secrets[0].name} is not available",
-            why="this version of bulkhead hands out no secrets, and a server is not started without one that it needs",
-            hint="take [[secrets]] out of the profile if the server works without",
-        )
     if spec.tools.approve:
         raise UnenforceableError(
             f"{spec.name}: [tools] approve cannot be enforced",
