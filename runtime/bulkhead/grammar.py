@@ -6,6 +6,7 @@ A host in another script is the exception: what it would be in the DNS is told, 
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import PurePosixPath
 
@@ -26,7 +27,20 @@ _NETWORK = re.compile(r"(?:[0-9]+(?:\.[0-9]+){3}|[0-9a-f]*:[0-9a-f:.]*)(?:/[0-9]
 _BROADEST = {4: 8, 6: 7}
 # For pydantic, which searches: it needs its anchor at the beginning too.
 SECRET_NAME = re.compile(r"\A[A-Za-z_][A-Za-z0-9_.-]{0,127}\Z", re.ASCII)
-_SECRET_SOURCE = re.compile(r"(?:env|file|keyring|vault|exec):[^\0\n]+\Z")
+# Where secrets come from, by scheme: the shape of the place, and how it is written.
+_SEGMENT = r"(?!\.\.?(?:[/#]|\Z))[^\0-\x20\x7f/?#]+"
+_SOURCES = {
+    "env": (VARIABLE, "env:NAME, the name of a variable"),
+    "file": (re.compile(r"~?/[^\0\n]+\Z"), "file:PATH, absolute or from ~/"),
+    "keyring": (re.compile(r"[^\0\n/]+(?:/[^\0\n/]+)?\Z"), "keyring:SERVICE or keyring:SERVICE/USER"),
+    "vault": (re.compile(rf"{_SEGMENT}(?:/{_SEGMENT})*#[^\0\n#]+\Z"), "vault:PATH#FIELD"),
+    "exec": (re.compile(r"\[[^\0\n]+\]\Z"), 'exec:["command","argument"], a JSON list of texts that are not empty'),
+    "azure": (
+        re.compile(r"[A-Za-z][A-Za-z0-9-]{1,23}/[A-Za-z0-9-]{1,127}(?:/[A-Za-z0-9]+)?\Z", re.ASCII),
+        "azure:VAULT/SECRET or azure:VAULT/SECRET/VERSION",
+    ),
+}
+_ARGUMENT = re.compile(r"[^\0\ud800-\udfff]+\Z")
 _USER = re.compile(r"[1-9][0-9]{0,9}(?::[1-9][0-9]{0,9})?\Z", re.ASCII)
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*\Z", re.ASCII)
 
@@ -112,9 +126,23 @@ def _international(label: str) -> bool:
 
 
 def secret_source(text: str) -> str:
-    if not _SECRET_SOURCE.match(text):
-        raise ValueError("from says where the value is, never the value: env: file: keyring: vault: or exec:")
+    scheme, _, place = text.partition(":")
+    if scheme not in _SOURCES:
+        raise ValueError(
+            "from says where the value is, never the value: env: file: keyring: vault: exec: or azure:, and the place"
+        )
+    shape, written = _SOURCES[scheme]
+    if not shape.match(place) or (scheme == "exec" and not _is_argv(place)):
+        raise ValueError(f"from is written {written}")
     return text
+
+
+def _is_argv(text: str) -> bool:
+    try:
+        argv = json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return isinstance(argv, list) and all(isinstance(it, str) and _ARGUMENT.match(it) for it in argv)
 
 
 def user(text: str) -> str:
