@@ -70,8 +70,10 @@ async def root_of(*files: Path, with_shell: bool = False) -> AsyncIterator[bytes
 
 
 def _shell() -> list[str]:
-    needs = subprocess.run(["ldd", "/bin/sh"], check=True, capture_output=True, text=True).stdout
-    return ["/bin/sh", *re.findall(r"/\S+", needs)]
+    """With the programs that ours need."""
+    programs = ["/bin/sh", "/bin/cat", "/bin/mv", "/bin/rm"]
+    needs = subprocess.run(["ldd", *programs], check=True, capture_output=True, text=True).stdout
+    return [*programs, *sorted(set(re.findall(r"/\S+[^:\s]", needs)) - set(programs))]
 
 
 @pytest.fixture(scope="session")

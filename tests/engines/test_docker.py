@@ -16,7 +16,7 @@ from bulkhead.engines import docker_layers
 from bulkhead.engines.base import Exit
 from bulkhead.engines.docker import DockerEngine
 from bulkhead.engines.docker_usage import Meter
-from bulkhead.engines.hardening import Bind, Tmpfs
+from bulkhead.engines.hardening import TRUSTED, Bind, Tmpfs
 from bulkhead.errors import EngineError, UnenforceableError
 from tests.engines.conftest import UID, make_plan, root_of
 
@@ -116,6 +116,25 @@ def test_its_user_has_an_account(run: Run) -> None:
         assert len(accounts.splitlines()) == 3
         async with started(engine, plan("show", "/etc/passwd", read_only=False)) as build:
             assert b"".join([chunk async for chunk in build.stdout]) == b""
+
+    run(test)
+
+
+@pytest.mark.parametrize("handed", [{"variables": {"TOKEN": b"value"}}, {"files": {"TOKEN": b"value"}}])
+def test_an_image_without_a_shell_is_handed_no_secret(run: Run, handed: dict[str, Any]) -> None:
+    async def test(engine: DockerEngine, plan: MakePlan) -> None:
+        with pytest.raises(UnenforceableError, match="the secret TOKEN cannot be handed") as caught:
+            await engine.start(plan("echo", **handed))
+        assert "may have no shell" in caught.value.why
+        assert await engine.list() == []
+
+    run(test)
+
+
+def test_certificates_stand_in_the_place_of_the_images(run: Run) -> None:
+    async def test(engine: DockerEngine, plan: MakePlan) -> None:
+        shown = await engine.start(plan("show", TRUSTED, trusted=b"certificates"))
+        assert await output(shown) == "certificates"
 
     run(test)
 

@@ -10,7 +10,8 @@ import pytest
 
 from bulkhead.engines.base import Exit
 from bulkhead.engines.docker import DockerEngine
-from bulkhead.errors import EngineError
+from bulkhead.engines.hardening import Tmpfs
+from bulkhead.errors import EngineError, UnenforceableError
 from tests.engines.conftest import make_plan
 
 if TYPE_CHECKING:
@@ -130,6 +131,45 @@ def test_input_that_nobody_reads_waits_until_the_end(run: Run) -> None:
             assert not broken.is_set()
             await sandbox.stop(0)
         assert broken.is_set()
+
+    run(test)
+
+
+SECRETS = (Tmpfs("/tmp", 2**20, 64), Tmpfs("/run/secrets", 2**20, 64, mode=0o700))  # noqa: S108
+
+
+@pytest.mark.parametrize("value", [bytes(range(1, 256)), b"-n\n\n", b"%s\\n'\"$(x)`x`", b"x" * 60_000])
+def test_secrets_arrive_byte_for_byte(run: Run, value: bytes) -> None:
+    async def test(engine: DockerEngine, plan: MakePlan) -> None:
+        shown = await engine.start(plan("show", "/proc/self/environ", variables={"TOKEN": value}))
+        assert b"TOKEN=" + value in (await all_of(shown.stdout)).split(b"\0")
+        assert await shown.wait() == Exit("exited", 0)
+        shown = await engine.start(plan("show", "/run/secrets/a.b", files={"a.b": value}, tmpfs=SECRETS))
+        assert await all_of(shown.stdout) == value
+        assert await shown.wait() == Exit("exited", 0)
+
+    run(test)
+
+
+def test_a_file_is_written_anew_and_removed(run: Run) -> None:
+    async def test(engine: DockerEngine, plan: MakePlan) -> None:
+        sandbox = await engine.start(plan("echo", files={"TOKEN": b"first"}, tmpfs=SECRETS))
+        await sandbox.write_secret("TOKEN", bytes(range(256)) * 100)
+        await sandbox.write_secret("TOKEN", None)
+        await sandbox.write_secret("TOKEN", None)
+        with pytest.raises(EngineError, match="the secret none/TOKEN could not be written"):
+            await sandbox.write_secret("none/TOKEN", b"x")
+        await sandbox.stdin.send(b"still")
+        assert await sandbox.stdout.receive() == b"still"
+        await sandbox.stop(0)
+
+    run(test)
+
+
+def test_more_than_a_pipe_holds_is_refused(run: Run) -> None:
+    async def test(engine: DockerEngine, plan: MakePlan) -> None:
+        with pytest.raises(UnenforceableError, match="too large"):
+            await engine.start(plan("echo", files={str(number): b"\1" * 64_000 for number in range(5)}, tmpfs=SECRETS))
 
     run(test)
 
