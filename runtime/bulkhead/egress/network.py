@@ -14,14 +14,17 @@ from bulkhead.egress.opening import finish_gate
 from bulkhead.egress.proxy import EgressProxy
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
+    from ssl import SSLContext
 
     from anyio.abc import ByteReceiveStream, ByteSendStream
 
+    from bulkhead.egress.authority import Authority
     from bulkhead.egress.beginning import BegunGate
     from bulkhead.egress.caught import Caught
     from bulkhead.egress.connection import Connection
+    from bulkhead.egress.injectable import Injectable
     from bulkhead.egress.opening import Gate
     from bulkhead.engines.base import Engine, Exit, Sandbox, Usage
     from bulkhead.spec import EgressRule
@@ -78,20 +81,34 @@ async def open_network(
     seccomp: str,
     state: Path,
     journal: Journal,
+    injectables: Sequence[Injectable] = (),
+    authority: Authority | None = None,
+    trust: SSLContext | None = None,
 ) -> Network:
-    """A network for the sandbox that will be sandbox_id; image is the gate's digest.
+    """A network for the sandbox that will be sandbox_id; image is the gate's digest. The last three: EgressProxy's.
 
     Raises UnenforceableError where a rule could not be kept, StartError and EngineError, with nothing left.
     """
     begin = partial(begin_for, rules, engine, sandbox_id=sandbox_id, server=server, image=image)
     begun = await anyio.to_thread.run_sync(partial(begin, seccomp=seccomp, state=state))
-    return await finish_network(rules, engine, begun, journal)
+    return await finish_network(
+        rules, engine, begun, journal, injectables=injectables, authority=authority, trust=trust
+    )
 
 
-async def finish_network(rules: tuple[EgressRule, ...], engine: Engine, begun: BegunGate, journal: Journal) -> Network:
+async def finish_network(
+    rules: tuple[EgressRule, ...],
+    engine: Engine,
+    begun: BegunGate,
+    journal: Journal,
+    *,
+    injectables: Sequence[Injectable] = (),
+    authority: Authority | None = None,
+    trust: SSLContext | None = None,
+) -> Network:
     """open_network(), for a gate that has begun."""
     try:
-        proxy = EgressProxy(rules, report=journal.report)
+        proxy = EgressProxy(rules, report=journal.report, injectables=injectables, authority=authority, trust=trust)
     except BaseException:
         begun.discard(engine)
         raise
@@ -133,6 +150,9 @@ class Gated:
 
     async def usage(self, *, whole: bool = True) -> Usage:
         return await self._sandbox.usage(whole=whole)
+
+    async def write_secret(self, name: str, value: bytes | None) -> None:
+        await self._sandbox.write_secret(name, value)
 
     async def new_peak(self) -> None:
         await self._sandbox.new_peak()

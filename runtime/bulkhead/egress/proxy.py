@@ -20,14 +20,19 @@ from bulkhead.egress.names import Names
 from bulkhead.egress.pump import PIECE, Pump
 from bulkhead.egress.resolver import Resolver, system
 from bulkhead.egress.visit import Visit
+from bulkhead.egress.watch import WatchedBytes, WatchedRequests
 from bulkhead.errors import BulkheadError, DeniedError, LimitError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import ssl
+    from collections.abc import Callable, Sequence
     from socket import socket
 
+    from bulkhead.egress.authority import Authority
     from bulkhead.egress.bounds import Bounds
     from bulkhead.egress.caught import Caught
+    from bulkhead.egress.injectable import Injectable
+    from bulkhead.egress.injection import Injection
     from bulkhead.egress.pump import Check
     from bulkhead.egress.resolver import Lookup
     from bulkhead.spec import EgressRule
@@ -43,6 +48,9 @@ class EgressProxy:
 
     report is called with each connection and each refused name; it neither waits nor raises. lookup resolves outside,
     in a thread. Raises UnenforceableError where a rule could not be kept.
+
+    injectables: the secrets that are put into requests, with the authority that vouches to the sandbox for their hosts,
+    and the context of a client that knows whom to trust about them (by default as this machine does).
     """
 
     def __init__(
@@ -52,6 +60,9 @@ class EgressProxy:
         report: Callable[[Connection], None],
         bounds: Bounds = DEFAULT,
         lookup: Lookup = system,
+        injectables: Sequence[Injectable] = (),
+        authority: Authority | None = None,
+        trust: ssl.SSLContext | None = None,
     ) -> None:
         dial.require_own_known()
         self._rules = rules
@@ -68,6 +79,14 @@ class EgressProxy:
         self._buffer = memoryview(bytearray(PIECE))
         self._visits: set[Visit] = set()
         self._closed = False
+        self._injectables = injectables
+        self._injection: Injection | None = None
+        if injectables:
+            from bulkhead.egress.injection import injection_for  # noqa: PLC0415 - most servers have no secret
+
+            self._injection = injection_for(
+                injectables, rules, authority=authority, trust=trust, meters=self._meters, bounds=bounds
+            )
 
     def answer(self, query: bytes, *, tcp: bool = False) -> bytes | None:  # noqa: ARG002 - no answer is too long for UDP
         """The answer to one DNS message; None: none is sent."""
@@ -115,12 +134,16 @@ class EgressProxy:
         self._admit()
         await asyncio.sleep(self._new.book())
         self._find_rule(visit)
-        check = _check(visit)
-        first = b"" if check is None else await self._heard(visit.caught, check)
+        check = self._check(visit)
+        first = await self._heard(visit.caught, check) if isinstance(check, Hellos | Requests) else b""
         visit.decision = "allow"
         visit.outside, visit.dialled = await self._dialled(visit)
         visit.opened_ns = time.time_ns()
+        if self._injection is not None and isinstance(check, Hellos) and self._injection.is_for(visit.name):
+            await self._injection.carry(visit, check, first)
+            return
         visit.pump = Pump(visit.caught, visit.outside, self._meters, self._buffer, self._bounds.idle)
+        visit.ways = visit.pump.up, visit.pump.down
         visit.pump.start(check, first)
         visit.clean = not await visit.pump.over
 
@@ -186,13 +209,13 @@ class EgressProxy:
         now = time.time_ns()
         self._report(Connection(name=name, address="", port=0, begun_ns=now, ended_ns=now, reason=reason, again=again))
 
-
-def _check(visit: Visit) -> Check | None:
-    """What the program's bytes must pass; None where no name stands in them."""
-    match allowlist.protocol(visit.rule, visit.caught.port) if visit.rule else "raw":
-        case "tls":
-            return Hellos(visit.name)
-        case "http":
-            return Requests(visit.name, visit.caught.port)
-        case "raw":
-            return None
+    def _check(self, visit: Visit) -> Check | None:
+        """What the program's bytes must pass; None where anything may stand in them."""
+        name, port, secrets = visit.name, visit.caught.port, self._injectables
+        match allowlist.protocol(visit.rule, port) if visit.rule else "raw":
+            case "tls":
+                return Hellos(name)
+            case "http":
+                return WatchedRequests(name, port, secrets) if secrets else Requests(name, port)
+            case "raw":
+                return WatchedBytes(name, secrets) if secrets else None

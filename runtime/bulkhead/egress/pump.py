@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from bulkhead.egress.bounds import Meter
     from bulkhead.egress.caught import Caught
     from bulkhead.egress.clienthello import Hellos
+    from bulkhead.egress.watch import WatchedBytes
 
-    Check = Hellos | Requests
+    Check = Hellos | Requests | WatchedBytes
     Piece = bytes | memoryview
     Judge = Callable[[memoryview], Piece]
 

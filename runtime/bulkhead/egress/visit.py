@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from socket import SO_LINGER, SOL_SOCKET
 from struct import pack
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from bulkhead.egress import addresses
 from bulkhead.egress.connection import Connection
@@ -24,9 +24,18 @@ if TYPE_CHECKING:
 _RESET = pack("ii", 1, 0)  # lingering for no time: close() sends a reset
 
 
+class Way(Protocol):
+    """One direction. count: bytes passed on."""
+
+    count: int
+
+
 @dataclass(slots=True, eq=False)
 class Visit:
-    """address: where the program went. scope: its expiry ends the visit. clean: neither side sees a reset."""
+    """address: where the program went. scope: its expiry ends the visit. clean: neither side sees a reset.
+
+    ways: to the other side, and to the program.
+    """
 
     caught: Caught
     scope: asyncio.Timeout
@@ -41,6 +50,7 @@ class Visit:
     dialled: str = ""
     outside: socket | None = None
     pump: Pump | None = None
+    ways: tuple[Way, Way] | None = None
     clean: bool = False
 
     def __post_init__(self) -> None:
@@ -80,8 +90,8 @@ class Visit:
             reason=self.reason,
             detail=self.detail,
             dialled=self.dialled,
-            sent=self.pump.up.count if self.pump is not None else 0,
-            received=self.pump.down.count if self.pump is not None else 0,
+            sent=self.ways[0].count if self.ways is not None else 0,
+            received=self.ways[1].count if self.ways is not None else 0,
             opened_ns=self.opened_ns,
             ended_ns=ended_ns,
             untold=untold,
