@@ -139,6 +139,11 @@ class Keeper:
         except GONE:
             return
 
+    async def write_secret(self, name: str, value: bytes | None) -> None:
+        """Into the sandbox that runs; one that is gone has nothing to read. Raises EngineError."""
+        if self.sandbox is not None:
+            await self.sandbox.write_secret(name, value)
+
     async def leave(self) -> None:
         """The host is done: the server gets the end of its input, and a moment to finish what it was asked."""
         self._leaving = True

@@ -1,4 +1,4 @@
-"""The ordered steps to a running sandbox: images -> seccomp -> owners of the mounts -> gate -> plan -> start.
+"""The ordered steps to a running sandbox: images -> seccomp -> mounts' owners -> secrets -> gate -> plan -> start.
 
 What is slow or can be wrong is done once, in ready() or prepare(); start() only starts, so that a server which died is
 back soon. A step that fails leaves nothing behind: the engine removes what it made of a container that did not start.
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
+    from bulkhead.credentials.leases import Handed, Leases
+    from bulkhead.egress.authority import Authority
     from bulkhead.egress.beginning import BegunGate
     from bulkhead.egress.network import Journal
     from bulkhead.engines.base import Engine, Sandbox
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
     from bulkhead.spec import ServerSpec
     from bulkhead.supply.images import BuiltImage
 
-    Begun: TypeAlias = "BegunServer | BegunGate"
+    Begun: TypeAlias = "BegunServer | BegunNetwork"
 
 GATE = "bulkhead/gate"
 
@@ -42,6 +44,15 @@ class BegunServer:
 
 
 @dataclass(frozen=True, slots=True)
+class BegunNetwork:
+    """A gate that runs, and what the server gets of its secrets once it joins it."""
+
+    gate: BegunGate
+    handed: Handed | None
+    authority: Authority | None
+
+
+@dataclass(frozen=True, slots=True)
 class Launch:
     """A server that is ready to start, as often as it is needed."""
 
@@ -51,9 +62,12 @@ class Launch:
     seccomp: str
     owners: Mapping[str, tuple[int, int]]
     gate: BuiltImage | None
+    leases: Leases | None
     state: Path
 
-    def plan(self, sandbox_id: str = "", gate: str = "") -> Plan:
+    def plan(
+        self, sandbox_id: str = "", gate: str = "", handed: Handed | None = None, authority: Authority | None = None
+    ) -> Plan:
         """A fresh sandbox's. Raises UnenforceableError or ProfileError."""
         return plan_for(
             self.spec,
@@ -63,6 +77,8 @@ class Launch:
             seccomp=self.seccomp,
             owners=self.owners,
             gate=gate,
+            handed=handed,
+            trusted=_trusted(authority) if authority is not None else b"",
         )
 
     def begin(self) -> Begun:
@@ -70,12 +86,14 @@ class Launch:
 
         The server's own container, or its gate's, where it has one. To be given to start(), or to discard().
         """
+        handed = self.leases.hand() if self.leases is not None else None
         if self.gate is None:
-            plan = self.plan()
+            plan = self.plan(handed=handed)
             return BegunServer(plan, self.engine.begin(plan))
         from bulkhead.egress.beginning import begin_for  # noqa: PLC0415 - most servers have no network
 
-        return begin_for(
+        authority = self._authority()
+        gate = begin_for(
             self.spec.egress,
             self.engine,
             sandbox_id=_new_id(self.spec),
@@ -84,13 +102,14 @@ class Launch:
             seccomp=self.seccomp,
             state=self.state,
         )
+        return BegunNetwork(gate, handed, authority)
 
     async def start(self, tasks: TaskGroup, journal: Journal, begun: Begun | None = None) -> Sandbox:
         """A fresh sandbox; tasks carry its network, if it has one, and journal is told of its connections.
 
         Raises EngineError, StartError, UnenforceableError or ProfileError.
         """
-        if self.gate is None and begun is None:
+        if self.gate is None and self.leases is None and begun is None:
             return await self.engine.start(self.plan())
         from anyio import to_thread  # noqa: PLC0415 - a runner imports this before there is an event loop
 
@@ -105,20 +124,36 @@ class Launch:
         if isinstance(begun, BegunServer):
             self.engine.discard(begun.started)
         else:
-            begun.discard(self.engine)
+            begun.gate.discard(self.engine)
 
-    async def _join(self, begun: BegunGate, tasks: TaskGroup, journal: Journal) -> Sandbox:
+    async def _join(self, begun: BegunNetwork, tasks: TaskGroup, journal: Journal) -> Sandbox:
         from bulkhead.egress.network import Gated, finish_network  # noqa: PLC0415 - most servers have no network
 
-        network = await finish_network(self.spec.egress, self.engine, begun, journal)
+        network = await finish_network(
+            self.spec.egress,
+            self.engine,
+            begun.gate,
+            journal,
+            injectables=self.leases.injectables if self.leases is not None else (),
+            authority=begun.authority,
+        )
         try:
-            plan = self.plan(begun.sandbox_id, network.id)
+            plan = self.plan(begun.gate.sandbox_id, network.id, begun.handed, begun.authority)
             sandbox = Gated(await self.engine.start(plan), network)
         except BaseException:
             await network.close()
             raise
         tasks.start_soon(sandbox.carry)
         return sandbox
+
+    def _authority(self) -> Authority | None:
+        """Where secrets are injected: who vouches for their hosts, to this sandbox."""
+        injectables = self.leases.injectables if self.leases is not None else ()
+        if not injectables:
+            return None
+        from bulkhead.egress.authority import Authority  # noqa: PLC0415 - most servers have no secret
+
+        return Authority(sorted({host for injectable in injectables for host in injectable.hosts}))
 
 
 def ready(spec: ServerSpec, engine: Engine, *, seccomp_profile: Path, state: Path) -> Launch | None:
@@ -149,7 +184,22 @@ def _launch(
 ) -> Launch:
     owners = {mount.source: _owner(mount.source) for mount in spec.mounts}
     image, gate = images[0], images[1] if len(images) > 1 else None
-    return Launch(spec, engine, image, seccomp.load(seccomp_profile), owners, gate, state)
+    leases = _leases(spec) if spec.secrets else None
+    return Launch(spec, engine, image, seccomp.load(seccomp_profile), owners, gate, leases, state)
+
+
+def _leases(spec: ServerSpec) -> Leases:
+    from bulkhead.credentials.leases import Leases  # noqa: PLC0415 - most servers have no secret
+
+    return Leases(spec.secrets)
+
+
+def _trusted(authority: Authority) -> bytes:
+    """What the host trusts, and the authority."""
+    from bulkhead.supply.host import ca_bundle  # noqa: PLC0415 - most servers have no secret
+
+    bundle = ca_bundle()
+    return (bundle.read_bytes() if bundle is not None else b"") + authority.pem
 
 
 def _new_id(spec: ServerSpec) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from bulkhead.credentials.leases import Lease
     from bulkhead.engines.base import Usage
     from bulkhead.policy.verdict import Context
     from bulkhead.telemetry import Call
@@ -21,7 +22,10 @@ _PERSON = frozenset({"elicitation/create", "sampling/createMessage"})
 
 @dataclass(slots=True)
 class Pending:
-    """deadline is in time.monotonic() seconds. refused: what its server wanted to reach meanwhile, and might not."""
+    """deadline is in time.monotonic() seconds. refused: what its server wanted to reach meanwhile, and might not.
+
+    leases: the secrets that it may use.
+    """
 
     request: Request
     trace: Call
@@ -30,6 +34,12 @@ class Pending:
     before: Usage | None = None
     waited: float = 0.0
     refused: list[str] = field(default_factory=list)
+    leases: tuple[Lease, ...] = ()
+
+    def left(self) -> None:
+        """It is not in flight any more."""
+        for lease in self.leases:
+            lease.close(self.trace)
 
 
 def overdue(session: Session[Pending], tick: float) -> bool:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import ByteReceiveStream, ByteSendStream, TaskGroup
 
+    from bulkhead.credentials.leases import Leases
     from bulkhead.engines.base import Exit, Sandbox
     from bulkhead.keeper import Status
     from bulkhead.serverlog import ServerLog
@@ -57,13 +58,15 @@ class Relay:
         recorder: Telemetry,
         log: ServerLog,
         say: Callable[[str], None],
+        leases: Leases | None = None,
         publish: Callable[[Status], None] = lambda _: None,
     ) -> None:
         self._spec = spec
         self._host_in, self._host_out = host
         self._recorder = recorder
         self._say = say
-        self._session: Session[Pending] = Session()
+        self._leases = leases
+        self._session: Session[Pending] = Session(left=Pending.left)
         connections = Connections(
             spec.name,
             recorder,
@@ -74,7 +77,7 @@ class Relay:
         self._keeper = Keeper(
             spec,
             self._session,
-            lambda tasks: launch(tasks, connections),
+            lambda tasks: self._launched(launch(tasks, connections)),
             hear=self._from_server,
             bury=self._bury,
             recorder=recorder,
@@ -94,6 +97,8 @@ class Relay:
         try:
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
+                if self._leases is not None:
+                    self._leases.begin(tasks, self._keeper.write_secret)
                 self._keeper.begin(tasks)
                 if stop is not None:
                     tasks.start_soon(self._leave_on, stop)
@@ -103,10 +108,18 @@ class Relay:
             await self._confess(error)
             raise
         finally:
+            if self._leases is not None:
+                await self._leases.end()
             for entry in (*self._session.host.end(), *self._session.server.end()):
                 entry.trace.end("cancelled")
             await self._keeper.stop()
         return None if self._answered else self._keeper.last_error
+
+    async def _launched(self, starting: Awaitable[Sandbox]) -> Sandbox:
+        sandbox = await starting
+        if self._leases is not None:
+            self._leases.started()
+        return sandbox
 
     # From the host
 
@@ -165,10 +178,12 @@ class Relay:
             if request.method == "tools/call":
                 self._calls.append(time.monotonic())
             sandbox = self._keeper.sandbox or await self._keeper.revived(request)
-            await self._forward(request, entry, sandbox)
+            if entry.leases:  # a provider may take its time: other messages go on
+                self._tasks.start_soon(self._forward_with_leases, request, entry)
+            else:
+                await self._forward(request, entry, sandbox)
         except BulkheadError as error:
-            if self._session.host.pending.pop(request.id, None) is not None:
-                await self._fail(entry, error)
+            await self._drop(request, entry, error)
 
     def _open(self, request: Request) -> Pending:
         params = request.params
@@ -188,7 +203,8 @@ class Relay:
             self._protocol = version
             self._recorder.note(telemetry.PROTOCOL_VERSION, version)
         # Without its bytes: many may wait, and each may be as large as limits.message.
-        return Pending(request._replace(raw=b"", params={}), trace, self._context(request.method, name))
+        leases = self._leases.for_tool(name) if self._leases is not None and request.method == "tools/call" else ()
+        return Pending(request._replace(raw=b"", params={}), trace, self._context(request.method, name), leases=leases)
 
     def _context(self, method: str, tool: str) -> Context:
         if method != "tools/call":
@@ -198,6 +214,24 @@ class Relay:
             self._calls.popleft()
         in_flight = sum(entry.context.method == "tools/call" for entry in self._session.host.pending.values())
         return Context(self._spec, method, tool, len(self._calls), in_flight)
+
+    async def _forward_with_leases(self, request: Request, entry: Pending) -> None:
+        """The call begins once all secrets are there that it may use."""
+        try:
+            for lease in entry.leases:
+                await lease.open(entry.trace)
+            if self._session.host.pending.get(request.id) is entry:
+                await self._forward(request, entry, self._keeper.sandbox or await self._keeper.revived(request))
+            else:  # cancelled meanwhile
+                entry.left()
+        except BulkheadError as error:
+            entry.left()
+            await self._drop(request, entry, error)
+
+    async def _drop(self, request: Request, entry: Pending, error: BulkheadError) -> None:
+        if self._session.host.pending.get(request.id) is entry:
+            self._session.host.drop(request.id)
+            await self._fail(entry, error)
 
     async def _forward(self, request: Request, entry: Pending, sandbox: Sandbox) -> None:
         limits = self._spec.limits
@@ -321,7 +355,8 @@ class Relay:
         request_id = self._session.host.matching(suspects)
         if request_id is None:
             return
-        entry = self._session.host.pending.pop(request_id)
+        entry = self._session.host.pending[request_id]
+        self._session.host.drop(request_id)
         kind = LimitError if reason == "message" else ProtocolError
         what = "the server's answer was refused"
         await self._fail(entry, kind(what, why=why, hint="report it to the server's author", reason=reason))

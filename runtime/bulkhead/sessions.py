@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 class SessionStatus:
     """One runner's session. sandbox is "" while none runs; last_end is how the last one ended, as "oom".
 
-    refused: what its server wanted to reach last, and might not: "HOST:PORT", or "HOST".
+    refused: what its server wanted to reach last, and might not: "HOST:PORT", or "HOST". secrets: the names of those
+    that its server has; a runner that has any takes SIGUSR1 for their revocation, and another one would die of it.
     """
 
     server: str
@@ -27,6 +28,7 @@ class SessionStatus:
     starts: int = 0
     last_end: str = ""
     refused: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
 
 
 def path_of(state: Path, runner: str) -> Path:

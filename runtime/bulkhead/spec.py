@@ -63,12 +63,18 @@ class EgressRule:
 
 @dataclass(frozen=True)
 class SecretBinding:
-    """[[secrets]]: one secret, where it comes from (``from`` in a profile) and how it is used."""
+    """[[secrets]]: one secret, where it comes from (``from`` in a profile) and how it is used.
+
+    methods, paths and places narrow the requests into which it is injected, see egress/injectable.py.
+    """
 
     name: str
     source: str
     use: Literal["inject", "file", "env"] = "inject"
     hosts: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ("*",)
+    paths: tuple[str, ...] = ("*",)
+    places: tuple[str, ...] = ("header",)
     ttl: float = 900.0
     tools: tuple[str, ...] = ("*",)
 

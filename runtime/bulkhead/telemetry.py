@@ -143,7 +143,7 @@ class Call:
         """An attribute of the SERVER span."""
         self.attributes[key] = value[:MAX_TEXT] if isinstance(value, str) else value
 
-    def event(self, name: str, **attributes: Value) -> None:
+    def event(self, name: str, /, **attributes: Value) -> None:
         """Something that happened on the way, now; the first 32 are kept."""
         if self.events is None:
             self.events = []

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.usefixtures("home")
 
+TABLE = '[[secrets]]\nname = "A"\nfrom = "env:A"\n'
 REFUSED = {
     # name: (text after [server], line, key and what, part of the reason, part of the hint)
     "unknown key": ("arg = []\n", 3, "server.arg is not known", "unknown key", "'args'"),
@@ -71,9 +72,26 @@ REFUSED = {
         7, "egress[1].host", "already", "",
     ),
     "a secret twice": (
-        '[[secrets]]\nname = "A"\nfrom = "env:A"\n[[secrets]]\nname = "A"\nfrom = "env:B"\n',
-        7, "secrets[1].name", "already", "",
+        '[[secrets]]\nname = "A"\nfrom = "env:A"\nuse = "env"\n[[secrets]]\nname = "A"\nfrom = "env:B"\nuse = "env"\n',
+        8, "secrets[1].name", "already", "",
     ),
+    "a secret for nobody": (TABLE, 3, "secrets[0].hosts", "needs the hosts", ""),
+    "a secret for a host without a way": (
+        f'[[egress]]\nhost = "a.example"\nports = [80]\n{TABLE}hosts = ["a.example"]\n',
+        9, "secrets[0].hosts", "TLS", "",
+    ),
+    "a secret for another host": (
+        f'[[egress]]\nhost = "*.a.example"\nports = [443]\n{TABLE}hosts = ["a.example"]\n',
+        9, "secrets[0].hosts", "TLS", "",
+    ),
+    "hosts of a file": (f'{TABLE}use = "file"\nhosts = ["a.example"]\n', 7, "secrets[0].hosts", "value itself", ""),
+    "no variable's name": (
+        '[[secrets]]\nname = "a.b"\nfrom = "env:A"\nuse = "env"\n', 4, "secrets[0].name", "digits", "",
+    ),
+    "a variable of the sandbox": (
+        '[[secrets]]\nname = "PATH"\nfrom = "env:A"\nuse = "env"\n', 4, "secrets[0].name", "sandbox's own", "",
+    ),
+    "a variable twice": (f'env = {{ A = "b" }}\n{TABLE}use = "env"\n', 5, "secrets[0].name", "variable of this", ""),
     "a secret's value": ('[[secrets]]\nname = "A"\nfrom = "hunter2"\n', 5, "secrets[0].from", "never the value", ""),
     "a secret's name": ('[[secrets]]\nname = "../A"\nfrom = "env:A"\n', 4, "secrets[0].name", "a name", ""),
 }  # fmt: skip
@@ -90,6 +108,15 @@ def test_refused_with_line_reason_and_hint(case: str, tmp_path: Path) -> None:
     assert why in caught.value.why
     assert hint in caught.value.hint
     assert caught.value.exit_code == 2
+
+
+def test_a_project_gets_no_secrets(project: Path) -> None:
+    """One that was just cloned could ask for any, for any host, and run a program for it."""
+    (project / ".bulkhead").mkdir(exist_ok=True)
+    path = write(project / ".bulkhead", f'{TABLE}use = "file"\n')
+    with pytest.raises(ProfileError) as caught:
+        load_profile(path)
+    assert "gets no secrets of yours" in caught.value.why
 
 
 NO_TOML = {

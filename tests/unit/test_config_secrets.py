@@ -53,7 +53,9 @@ def test_refused_wherever_it_stands(form: str, place: str, tmp_path: Path) -> No
     assert errors[0].what.startswith(f"{path}:3: server.{place}")
     assert errors[0].what.endswith("is refused")
     assert "looks like" in errors[0].why
-    assert "[[secrets]]" in errors[0].hint
+    name = "LEVEL" if place == "env" else "NAME"
+    assert f"`bulkhead secrets set {name}`" in errors[0].hint
+    assert f'[[secrets]] with name = "{name}", from = "keyring:{name}"' in errors[0].hint
     assert value not in errors[0].what + errors[0].why + errors[0].hint
 
 

@@ -52,6 +52,7 @@ ports = [443, 8443]
 [[secrets]]
 name = "TOKEN"
 from = "env:TOKEN"
+use = "file"
 [tools]
 deny = ["delete_*"]
 """

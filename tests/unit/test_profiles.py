@@ -61,6 +61,7 @@ ports = [1, 2]
 [[secrets]]
 name = "A"
 from = "exec:[\\"pass\\", \\"a\\"]"
+use = "file"
 ttl = "1h"
 """
     spec = load_profile(write(tmp_path, text + mount("~/notes")))
@@ -93,6 +94,19 @@ def test_check_says_all_that_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixt
     assert main(["profile", "check", "--profile", str(path), "--json"]) == 2
     (result,) = json.loads(capsys.readouterr().out)
     assert (result["valid"], len(result["errors"])) == (False, 2)
+
+
+def test_check_warns_of_a_secret_in_the_environment(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tables = [f'[[secrets]]\nname = "{use}"\nfrom = "env:A"\nuse = "{use}"\n' for use in ("env", "file")]
+    path = write(tmp_path, "".join(tables))
+    assert main(["profile", "check", "--profile", str(path)]) == 0
+    valid, warning = capsys.readouterr().out.splitlines()
+    assert valid == f"valid: {path}"
+    assert warning.startswith('warning: server: env has use = "env": ')
+    assert "in the server's environment for its whole life" in warning
+    assert main(["profile", "check", "--profile", str(path), "--json"]) == 0
+    (result,) = json.loads(capsys.readouterr().out)
+    assert (result["valid"], result["warnings"]) == (True, [warning.removeprefix("warning: ")])
 
 
 def test_check_of_all(capsys: pytest.CaptureFixture[str]) -> None:

@@ -38,8 +38,8 @@ def _tests_in(path: Path) -> frozenset[str]:
 def test_every_group_has_promises() -> None:
     sections = re.split(r"^### ", TEXT.partition("\n## Promises\n")[2], flags=re.MULTILINE)[1:]
     assert [section.partition("\n")[0] for section in sections] == [
-        "Kernel", "File system", "Processes and namespaces", "Resources", "Network", "Egress", "What is kept", "Images",
-        "Launch", "Protocol", "Life cycle", "Traces",
+        "Kernel", "File system", "Processes and namespaces", "Resources", "Network", "Egress", "Secrets",
+        "What is kept", "Images", "Launch", "Protocol", "Life cycle", "Traces",
     ]  # fmt: skip
     assert all(section.count("\n| ") > 5 for section in sections)
 

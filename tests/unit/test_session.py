@@ -61,6 +61,21 @@ def test_an_id_is_asked_again_only_after_its_answer() -> None:
     assert ids.answer(answer("a")) == "another"
 
 
+def test_whatever_ends_a_request_is_told_once() -> None:
+    """Its secrets go then."""
+    left: list[str] = []
+    ids: Ids[str] = Ids(left=left.append)
+    for name in ("answered", "cancelled", "dropped", "buried"):
+        ids.ask(request(name), name)
+    ids.answer(answer("answered"))
+    ids.cancel(cancelled("cancelled"))
+    assert ids.answer(answer("cancelled")) is None
+    assert ids.drop("dropped") == "dropped"
+    assert ids.drop("dropped") is None
+    assert ids.end() == ["buried"]
+    assert left == ["answered", "cancelled", "dropped", "buried"]
+
+
 def test_a_cancelled_request_and_its_late_answer() -> None:
     ids = asked(1)
     assert ids.cancel(cancelled(1)) == "entry 1"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
@@ -13,10 +14,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import anyio
-    from anyio.abc import ByteReceiveStream, ByteSendStream, TaskGroup
+    from anyio.abc import ByteReceiveStream, ByteSendStream, TaskGroup, TaskStatus
 
     from bulkhead.cli.early import Early
     from bulkhead.config.settings import Settings
+    from bulkhead.credentials.leases import Leases
     from bulkhead.egress.network import Journal
     from bulkhead.engines.base import Engine, Sandbox
     from bulkhead.engines.runners import Runner
@@ -83,12 +85,17 @@ async def serve(
                 recorder=recorder,
                 log=ServerLog(state / "logs" / f"{launch.spec.name}.log"),
                 say=say,
-                publish=lambda status: _publish(status_file, launch.spec.name, status),
+                leases=launch.leases,
+                publish=lambda status: _publish(status_file, launch.spec, status),
             )
             try:
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(_reap, engine)
+                    listening = anyio.CancelScope()
+                    if launch.leases is not None:  # before the first publish(), which tells others of it
+                        await tasks.start(_revoke_when_told, launch.leases, launch.spec.name, say, listening)
                     failure = await relay.run(stop)
+                    listening.cancel()
                 return failure
             finally:
                 status_file.unlink(missing_ok=True)
@@ -119,12 +126,29 @@ async def _reap(engine: Engine) -> None:
         await engine.reap()
 
 
-def _publish(path: Path, server: str, status: Status) -> None:
+async def _revoke_when_told(
+    leases: Leases, server: str, say: Say, listening: anyio.CancelScope, *, task_status: TaskStatus[None]
+) -> None:
+    """`bulkhead secrets revoke` sends SIGUSR1."""
+    import anyio
+
+    try:
+        with listening, anyio.open_signal_receiver(signal.SIGUSR1) as signals:
+            task_status.started()
+            async for _ in signals:
+                leases.revoke()
+                say(f"{server}: its secrets are revoked, for the rest of the session")
+    finally:
+        # One that comes late must not end the runner, which has a sandbox to remove.
+        signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+
+
+def _publish(path: Path, spec: ServerSpec, status: Status) -> None:
     from bulkhead.sessions import SessionStatus, write_session
 
-    write_session(
-        path, SessionStatus(server, os.getpid(), status.sandbox, status.starts, status.last_end, status.refused)
-    )
+    secrets = tuple(secret.name for secret in spec.secrets)
+    seen = (status.sandbox, status.starts, status.last_end, status.refused)
+    write_session(path, SessionStatus(spec.name, os.getpid(), *seen, secrets))
 
 
 def _recorder(launch: Launch, settings: Settings, state: Path) -> Telemetry:

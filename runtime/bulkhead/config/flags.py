@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bulkhead.egress.allowlist import TLS_PORTS
 from bulkhead.errors import UsageError
 
 if TYPE_CHECKING:
@@ -42,6 +43,9 @@ def with_flags(data: dict[str, Any], where: Where, flags: Flags) -> tuple[dict[s
     }
     places: dict[At, str] = {}
     data = dict(data)
+    hosts = _hosts_of([*_tables(data, "egress"), *(table for _, table in added["egress"])])
+    for _, table in added["secrets"]:
+        table["hosts"] = hosts
     for key, entries in added.items():
         written = data.get(key, [])
         if not entries or not isinstance(written, list):
@@ -75,6 +79,18 @@ def _rule(text: str) -> dict[str, Any]:
         )
     ports = [int(port) for port in match["ports"].split(",")]
     return {"host": match["v6"] or match["host"], "ports": ports, "private": match["private"] is not None}
+
+
+def _tables(data: dict[str, Any], key: str) -> list[Any]:
+    written = data.get(key, [])
+    return written if isinstance(written, list) else []
+
+
+def _hosts_of(rules: list[Any]) -> list[Any]:
+    """Those that a secret of the command line is for: all that the server reaches with TLS."""
+    found = [rule for rule in rules if isinstance(rule, dict) and rule.get("tls") is not False]
+    ports = [(rule.get("host"), rule.get("ports")) for rule in found]
+    return [host for host, own in ports if isinstance(own, list) and TLS_PORTS.intersection(own)]
 
 
 def _secret(text: str) -> dict[str, Any]:

@@ -162,7 +162,7 @@ def _judge(
         spec, problems = _by_schema(whole)
         if spec is None:
             return None, problems
-        problems += [*_plain_secrets(spec), *_strange_seccomp(spec, profile)]
+        problems += [*_plain_secrets(spec), *_strange_seccomp(spec, profile), *_strange_secrets(spec, profile)]
         if not problems:
             kept.keep(key, spec)
     mounts, unsafe = check_mounts(spec.mounts, profile=profile, project=Path.cwd())
@@ -189,12 +189,19 @@ def _plain_secrets(spec: ServerSpec) -> list[Problem]:
     found += [(("server", "env", name), what, name) for name, what in secretlike.in_env(server.env)]
     found += [(("server", "args", index), what, "NAME") for index, what in secretlike.in_args(server.args)]
     found += [(("server", "command", index), what, "NAME") for index, what in secretlike.in_args(server.command)]
-    return [
-        Problem(
-            at, f"it looks like {what}", f'move it to [[secrets]]: name = "{name}", from = "env:{name}"', "is refused"
-        )
-        for at, what, name in found
-    ]
+    return [Problem(at, f"it looks like {what}", _moved(name), "is refused") for at, what, name in found]
+
+
+def _moved(name: str) -> str:
+    return f'move it: `bulkhead secrets set {name}`, then [[secrets]] with name = "{name}", from = "keyring:{name}"'
+
+
+def _strange_secrets(spec: ServerSpec, profile: Path | None) -> list[Problem]:
+    """A project that was cloned could ask for any secret of the person's, for any host, or run a program for it."""
+    if not (project_of(profile) and spec.secrets):
+        return []
+    why = "a profile that comes with a project gets no secrets of yours"
+    return [Problem(("secrets", 0), why, "move the profile to ~/.config/bulkhead/servers/", "is refused")]
 
 
 def _strange_seccomp(spec: ServerSpec, profile: Path | None) -> list[Problem]:

@@ -17,6 +17,8 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticCustomError
 
 from bulkhead import grammar, spec
+from bulkhead.egress.allowlist import TLS_PORTS
+from bulkhead.engines.hardening import ENVIRONMENT, TRUSTING
 
 _SIZES = {"B": 1, "KiB": 2**10, "MiB": 2**20, "GiB": 2**30, "kB": 10**3, "MB": 10**6, "GB": 10**9}
 _TIMES = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
@@ -43,6 +45,8 @@ def _seconds(text: object) -> float:
 Size = Annotated[int, BeforeValidator(_size)]
 Seconds = Annotated[float, BeforeValidator(_seconds)]
 _DNS = 53
+# What a profile's own secret would take the place of.
+_OWN_VARIABLES = {*ENVIRONMENT, *TRUSTING, "LD_PRELOAD", "LD_LIBRARY_PATH"}
 # The gate has a listener for each, of both families, and the runner holds them all.
 _PORTS = 100
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -156,9 +160,24 @@ class SecretBinding(_Model):
     name: str = Field(pattern=grammar.SECRET_NAME)
     source: Annotated[str, AfterValidator(grammar.secret_source)] = Field(alias="from")
     use: Literal["inject", "file", "env"] = "inject"
-    hosts: tuple[str, ...] = Field(default=(), strict=False)
+    hosts: tuple[Annotated[str, AfterValidator(grammar.host)], ...] = Field(default=(), strict=False)
+    methods: tuple[str, ...] = Field(default=("*",), strict=False)
+    paths: tuple[str, ...] = Field(default=("*",), strict=False)
+    places: tuple[Literal["header", "path", "query"], ...] = Field(default=("header",), strict=False)
     ttl: Seconds = Field(default=900.0, gt=0)
     tools: tuple[str, ...] = Field(default=("*",), strict=False)
+
+    @model_validator(mode="after")
+    def _has_a_place(self) -> SecretBinding:
+        if self.use == "inject" and not self.hosts:
+            raise _refused("an injected secret needs the hosts that may get it", "hosts")
+        if self.use != "inject" and self.hosts:
+            raise _refused(f'hosts are for use = "inject": with {self.use!r} the server has the value itself', "hosts")
+        if self.use != "file" and not grammar.VARIABLE.match(self.name):
+            raise _refused("a name that a server reads from its environment has only letters, digits and _", "name")
+        if self.use != "file" and self.name in _OWN_VARIABLES:
+            raise _refused("this variable is the sandbox's own", "name")
+        return self
 
 
 class Tools(_Model):
@@ -209,6 +228,12 @@ def _hosts_once(rules: tuple[EgressRule, ...]) -> tuple[EgressRule, ...]:
     return rules
 
 
+def _reaches(rule: EgressRule, host: str) -> bool:
+    """Whether a secret for host is injected into what the rule lets out."""
+    fits = rule.host == host or (rule.host.startswith("*.") and host.endswith(rule.host[1:]))
+    return fits and rule.tls is not False and bool(rule.tls or TLS_PORTS.intersection(rule.ports))
+
+
 class ServerSpec(_Model):
     """A whole profile. name is the profile's file name, or made from the package by ``run -- npx``."""
 
@@ -221,6 +246,18 @@ class ServerSpec(_Model):
     secrets: Annotated[tuple[SecretBinding, ...], AfterValidator(_named_once)] = Field(default=(), strict=False)
     tools: Tools = Tools()
     sandbox: Sandbox = Sandbox()
+
+    @model_validator(mode="after")
+    def _secrets_have_a_way(self) -> ServerSpec:
+        for index, secret in enumerate(self.secrets):
+            if secret.use != "file" and secret.name in self.server.env:
+                raise _refused("[server] env has a variable of this name", "secrets", index, "name")
+            for host in secret.hosts:
+                if not any(_reaches(rule, host) for rule in self.egress):
+                    raise _refused(
+                        "no [[egress]] rule lets the server reach this host with TLS", "secrets", index, "hosts"
+                    )
+        return self
 
 
 class Exporters(_Model):

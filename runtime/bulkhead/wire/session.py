@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 from bulkhead.wire.messages import Answer, Id, Malformed, Notification, Request
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 T = TypeVar("T")
 
@@ -32,8 +32,10 @@ LASTING = frozenset({"subscriptions/listen", "tasks/result"})
 class Ids(Generic[T]):
     """The requests of one direction that wait for their answer, each with what belongs to it."""
 
-    def __init__(self, most: int | None = None) -> None:
+    def __init__(self, most: int | None = None, left: Callable[[T], None] = lambda _: None) -> None:
+        """left is called with what belongs to a request that is not in flight any more, whyever."""
         self.pending: dict[Id, T] = {}
+        self._left = left
         self._cancelled: OrderedDict[Id, None] = OrderedDict()
         self._most = most
 
@@ -50,7 +52,7 @@ class Ids(Generic[T]):
     def answer(self, answer: Answer) -> T | None:
         """What belongs to the request; None where it was cancelled. Raises Malformed if nobody asked."""
         if answer.id in self.pending:
-            return self.pending.pop(answer.id)
+            return self.drop(answer.id)
         if answer.id in self._cancelled:
             del self._cancelled[answer.id]
             return None
@@ -64,12 +66,18 @@ class Ids(Generic[T]):
         self._cancelled[request_id] = None
         while len(self._cancelled) > _REMEMBERED:
             self._cancelled.popitem(last=False)
-        return self.pending.pop(request_id)
+        return self.drop(request_id)
+
+    def drop(self, request_id: Id) -> T | None:
+        """What belonged to a request that nobody waits for any more."""
+        entry = self.pending.pop(request_id, None)
+        if entry is not None:
+            self._left(entry)
+        return entry
 
     def end(self) -> list[T]:
         """What belongs to all that are in flight: the server has ended, and answers nothing of before any more."""
-        entries = list(self.pending.values())
-        self.pending.clear()
+        entries = [entry for request_id in list(self.pending) if (entry := self.drop(request_id)) is not None]
         self._cancelled.clear()
         return entries
 
@@ -83,8 +91,8 @@ class Ids(Generic[T]):
 class Session(Generic[T]):
     """One host's session: what the host asked, what the server asked, and the handshake."""
 
-    def __init__(self) -> None:
-        self.host: Ids[T] = Ids()
+    def __init__(self, left: Callable[[T], None] = lambda _: None) -> None:
+        self.host: Ids[T] = Ids(left=left)
         self.server: Ids[T] = Ids(_MAX_ASKED)
         self.era: Literal["", "legacy", "modern"] = ""
         self.initialize: Request | None = None
