@@ -96,6 +96,7 @@ def test_all_holds() -> None:
     assert done.returncode == 0, done
     report = json.loads(done.stdout)
     assert report["held"]
+    assert report["warnings"] == []
     assert "docker" in report["about"]
     assert [row for row in report["checks"] if not row["held"]] == []
     assert {(row["group"], row["check"]) for row in report["checks"]} == {
@@ -182,6 +183,19 @@ def test_what_the_engine_cannot_enforce_is_told(tmp_path: Path) -> None:
         ("starts a sandbox", False),
     ]
     assert "swapaccount=1" in report.findings[0].said
+
+
+def test_a_secret_in_the_environment_is_warned_of(tmp_path: Path) -> None:
+    servers = tmp_path / "bulkhead/servers"
+    servers.mkdir(parents=True)
+    table = '[[secrets]]\nname = "TOKEN"\nfrom = "env:TOKEN"\nuse = "env"\n'
+    (servers / "github.toml").write_text(f'[server]\npackage = "npm:server@1.0.0"\n{table}', encoding="utf-8")
+    done = _run(*BULKHEAD, "doctor", XDG_CONFIG_HOME=str(tmp_path))
+    assert done.returncode == 0, done
+    said = 'warning: github: TOKEN has use = "env": the value is in the server\'s environment for its whole life'
+    assert done.stdout.splitlines()[-1].startswith(said)
+    [warning] = json.loads(_run(*BULKHEAD, "doctor", "--json", XDG_CONFIG_HOME=str(tmp_path)).stdout)["warnings"]
+    assert warning.startswith(said.removeprefix("warning: "))
 
 
 WEAKENED = """

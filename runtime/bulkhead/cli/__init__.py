@@ -29,6 +29,7 @@ MODULES = {
     "gc": "sandboxes",
     "images": "images",
     "profile": "profile",
+    "secrets": "secrets",
     "trace": "trace",
     "doctor": "doctor",
     "engine": "engine",

@@ -10,6 +10,7 @@ import os
 import sys
 from dataclasses import asdict, dataclass
 from itertools import groupby
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -64,15 +65,25 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 if all holds, else 4."""
+    """0 if all holds, else 4. What profiles are warned about changes nothing of that."""
     with runner() as held:
         report = anyio.run(_examined, held)
+    warnings = _warnings()
     if args.json:
         rows = [asdict(finding) for finding in report.findings]
-        sys.stdout.write(json.dumps({"about": report.about, "held": report.held, "checks": rows}, indent=2) + "\n")
+        whole = {"about": report.about, "held": report.held, "checks": rows, "warnings": warnings}
+        sys.stdout.write(json.dumps(whole, indent=2) + "\n")
     else:
         _print(report)
+        sys.stdout.write("".join(f"\nwarning: {warning}\n" for warning in warnings))
     return 0 if report.held else 4
+
+
+def _warnings() -> list[str]:
+    from bulkhead.cli.profile import judged, warnings_of
+    from bulkhead.config import list_profiles
+
+    return [warning for found in list_profiles(Path.cwd()) for warning in warnings_of(judged(found.path)[0])]
 
 
 def _print(report: Report) -> None:

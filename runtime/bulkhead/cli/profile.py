@@ -1,7 +1,7 @@
 """`bulkhead profile show|check|ls`: what a profile allows in full, whether it is valid, and which there are.
 
 `show` prints a profile that means the same when it is read again. Texts of a profile are a stranger's: what a terminal
-could take for an order is printed escaped.
+could take for an order is printed escaped. A warning is of what is valid, and does not change the exit code.
 """
 
 from __future__ import annotations
@@ -52,23 +52,25 @@ def _show(args: argparse.Namespace) -> int:
         whole = {"path": str(path), "digest": profile_digest(spec), "spec": as_tables(spec)}
         _print_json(whole)
     else:
-        sys.stdout.write(f"# {_plain(str(path))}\n# {profile_digest(spec)}\n{as_toml(spec)}")
+        sys.stdout.write(f"# {plain(str(path))}\n# {profile_digest(spec)}\n{as_toml(spec)}")
     return 0
 
 
 def _check(args: argparse.Namespace) -> int:
     from bulkhead.cli import tell
 
-    results = [(path, _errors(path)) for path in _to_check(args)]
+    results = [(path, *judged(path)) for path in _to_check(args)]
     if args.json:
-        _print_json([_checked(path, errors) for path, errors in results])
-        return 2 if any(errors for _, errors in results) else 0
-    for path, errors in results:
+        _print_json([_checked(path, spec, errors) for path, spec, errors in results])
+        return 2 if any(errors for _, _, errors in results) else 0
+    for path, spec, errors in results:
         if not errors:
-            sys.stdout.write(f"valid: {_plain(str(path))}\n")
+            sys.stdout.write(f"valid: {plain(str(path))}\n")
+        for warning in warnings_of(spec):
+            sys.stdout.write(f"warning: {warning}\n")
         for error in errors:
             tell(error)
-    return 2 if any(errors for _, errors in results) else 0
+    return 2 if any(errors for _, _, errors in results) else 0
 
 
 def _ls(args: argparse.Namespace) -> int:
@@ -86,9 +88,29 @@ def _ls(args: argparse.Namespace) -> int:
         table.add_column(heading)
     for row in rows:
         problem = f"not valid: {row['problem']}" if row["problem"] else row["description"]
-        table.add_row(row["name"], row["origin"], _plain(problem))
+        table.add_row(row["name"], row["origin"], plain(problem))
     Console(highlight=False, markup=False).print(table if rows else "no profiles")
     return 0
+
+
+def judged(path: Path) -> tuple[ServerSpec | None, list[ProfileError]]:
+    """The spec, or all that is wrong, whatever that is."""
+    from bulkhead.config import check_profile
+    from bulkhead.errors import ProfileError
+
+    try:
+        return check_profile(path)
+    except ProfileError as error:
+        return None, [error]
+
+
+def warnings_of(spec: ServerSpec | None) -> list[str]:
+    """What is valid and worth a thought."""
+    if spec is None:
+        return []
+    said = "the value is in the server's environment for its whole life"
+    better = 'use "inject", where the server never has it, or "file", where it has it for the ttl'
+    return [f'{spec.name}: {it.name} has use = "env": {said}; {better}' for it in spec.secrets if it.use == "env"]
 
 
 def as_toml(spec: ServerSpec) -> str:
@@ -132,7 +154,7 @@ def _value(key: str, value: Any) -> str:
         case tuple():
             return f"[{', '.join(_value('', item) for item in value)}]"
         case str():
-            return f'"{_plain(value, quoted=True)}"'
+            return f'"{plain(value, quoted=True)}"'
         case int() | float() if key in _SIZES:
             return _with_unit(value)
         case float() if key in _SECONDS:
@@ -146,7 +168,7 @@ def _with_unit(size: int | float) -> str:
     return next((f'"{size // scale}{unit}"' for unit, scale in units if size % scale == 0), str(size))
 
 
-def _plain(text: str, *, quoted: bool = False) -> str:
+def plain(text: str, *, quoted: bool = False) -> str:
     """One line that a terminal takes as it is; quoted: with what TOML escapes between quotes."""
     special = '"\\' if quoted else ""
     return "".join(
@@ -170,34 +192,16 @@ def _to_check(args: argparse.Namespace) -> list[Path]:
     return [find_profile(args.name, Path.cwd())] if args.name else [found.path for found in list_profiles(Path.cwd())]
 
 
-def _errors(path: Path) -> list[ProfileError]:
-    from bulkhead.config import check_profile
-    from bulkhead.errors import ProfileError
-
-    try:
-        return check_profile(path)[1]
-    except ProfileError as error:
-        return [error]
-
-
-def _checked(path: Path, errors: list[ProfileError]) -> dict[str, Any]:
+def _checked(path: Path, spec: ServerSpec | None, errors: list[ProfileError]) -> dict[str, Any]:
     found = [{"what": error.what, "why": error.why, "hint": error.hint} for error in errors]
-    return {"path": str(path), "valid": not errors, "errors": found}
+    return {"path": str(path), "valid": not errors, "errors": found, "warnings": warnings_of(spec)}
 
 
 def _row(found: Found) -> dict[str, Any]:
-    from bulkhead.config import check_profile
-    from bulkhead.errors import ProfileError
-
-    spec, problem = None, ""
-    try:
-        spec, errors = check_profile(found.path)
-        problem = errors[0].what if errors else ""
-    except ProfileError as error:
-        problem = error.what
-    description = spec.description if spec else ""
+    spec, errors = judged(found.path)
     row = {"name": found.name, "origin": found.origin, "path": str(found.path)}
-    return row | {"description": description, "problem": problem}
+    problem = errors[0].what if errors else ""
+    return row | {"description": spec.description if spec else "", "problem": problem}
 
 
 def _print_json(value: Any) -> None:
