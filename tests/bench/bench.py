@@ -21,6 +21,7 @@ from tests.bench.memory import family
 from tests.bench.network import measure_network
 from tests.bench.percentile import p50_and_p99, percentile
 from tests.bench.report import report
+from tests.bench.secret_costs import measure_secrets
 from tests.bench.session import Session
 from tests.bench.ways import BIN, WAYS, Server, servers
 
@@ -33,6 +34,9 @@ CALLS = {100: (20, 100), 1_000_000: (12, 5)}
 # Rounds, and in each connections of a kind, and seconds of a transfer.
 NETWORK: dict[str, Any] = {"rounds": 5, "count": 40, "seconds": 1.0}
 QUICK_NETWORK: dict[str, Any] = {"rounds": 1, "count": 20, "seconds": 0.3}
+# Rounds, and in each requests of a kind, and calls.
+SECRETS = {"rounds": 10, "count": 40, "calls": 100}
+QUICK_SECRETS = {"rounds": 2, "count": 20, "calls": 50}
 _WARM_UP = 20
 _BEFORE_MEMORY = 100
 
@@ -79,7 +83,7 @@ def _calls(sessions: Sequence[Session], size: int, rounds: int, each: int) -> di
 
 def measure(folder: Path, console: Console, *, quick: bool) -> dict[str, Any]:
     """All of it: {"starts": {server: {way: s}}, "calls": {size: {way: {p50, p99}}}, "memory": {way: [Memory]},
-    "network": see measure_network()}.
+    "network": see measure_network(), "secrets": see measure_secrets()}.
     """
     with console.status("installing the servers") as status:
         compared = servers(folder)
@@ -89,7 +93,9 @@ def measure(folder: Path, console: Console, *, quick: bool) -> dict[str, Any]:
         called = measure_calls(compared[0], 0.1 if quick else 1)
         status.update("connecting")
         network = measure_network(folder, **(QUICK_NETWORK if quick else NETWORK))
-    return {"starts": starts, "network": network} | called
+        status.update("asking")
+        secrets = measure_secrets(folder, **(QUICK_SECRETS if quick else SECRETS))
+    return {"starts": starts, "network": network, "secrets": secrets} | called
 
 
 def main() -> None:

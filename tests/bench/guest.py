@@ -1,15 +1,18 @@
 """The program whose connections are measured, the same in every way: an MCP server, alone with the standard library.
 
-A call's text is JSON. Each connection begins with a byte of the sink's, so what is measured has reached the far end.
+A call's text is JSON. Each connection begins with a byte of the sink's, so what is measured has reached the far end; a
+request has reached it with the secret that it is to have, or its answer would be another.
 """
 
 import json
+import os
 import socket
 import ssl
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import closing, suppress
+from http.client import HTTPSConnection
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -21,7 +24,8 @@ MORE, LAST = b".", b"!"
 BLOCK = 2**18
 PATIENCE = 30.0
 
-_TOOLS = {"tools": [{"name": name, "inputSchema": {"type": "object"}} for name in ("connect", "transfer")]}
+_NAMES = ("connect", "transfer", "ask", "ask_anew")
+_TOOLS = {"tools": [{"name": name, "inputSchema": {"type": "object"}} for name in _NAMES]}
 _HELLO = {
     "protocolVersion": "2025-11-25",
     "capabilities": {"tools": {}},
@@ -62,6 +66,50 @@ def transfer(place: Place, proxy: Place | None, up: bool, count: int, seconds: f
     for sock in socks:
         sock.close()
     return carried, elapsed
+
+
+def ask(place: Place, variable: str, count: int) -> list[float]:
+    """Seconds of each of count requests on one connection, which has carried one before.
+
+    variable: the one whose value is sent as a bearer's token; "": none is sent.
+    """
+    with closing(_secured(place, _unverified())) as connection:
+        _asked(connection, variable)
+        return [_asked(connection, variable) for _ in range(count)]
+
+
+def ask_anew(place: Place, variable: str, count: int, apart: float) -> list[float]:
+    """The same, each on a connection of its own, from its name to its answer."""
+    context, taken = _unverified(), []
+    for _ in range(count):
+        time.sleep(apart)
+        with closing(_secured(place, context)) as connection:
+            taken.append(_asked(connection, variable))
+    return taken
+
+
+def _secured(place: Place, context: ssl.SSLContext) -> HTTPSConnection:
+    """It connects at its first request."""
+    return HTTPSConnection(place[0], place[1], timeout=PATIENCE, context=context)
+
+
+def _asked(connection: HTTPSConnection, variable: str) -> float:
+    headers = {"Authorization": f"Bearer {os.environ[variable]}"} if variable else {}
+    before = time.perf_counter()
+    connection.request("GET", "/", headers=headers)
+    answer = connection.getresponse()
+    answer.read()
+    elapsed = time.perf_counter() - before
+    if answer.status != 200:
+        raise OSError(f"answered {answer.status} {answer.reason}")
+    return elapsed
+
+
+def _unverified() -> ssl.SSLContext:
+    """It is the way that is measured."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 def _received(sock: socket.socket, end: float) -> int:
@@ -129,7 +177,7 @@ def _hello(name: str) -> bytes:
 
 def main() -> None:
     """Until the end of stdin."""
-    calls: dict[str, Callable[..., Any]] = {"connect": connect, "transfer": transfer}
+    calls: dict[str, Callable[..., Any]] = dict(zip(_NAMES, (connect, transfer, ask, ask_anew), strict=True))
     for line in sys.stdin.buffer:
         message = json.loads(line)
         if "id" not in message:

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 DIRECT, BRIDGE, TINYPROXY, BULKHEAD, MUX = WAYS = ("direct", "bridge", "tinyproxy", "bulkhead", "bulkhead, mux")
 BY_ADDRESS, BY_NAME, WITH_TLS = KINDS = ("by address", "by name", "ClientHello")
 
-# A sandbox may open 100 connections a second: seconds before each.
+# Seconds before each connection: a sandbox may open 200 a second, so none of them waits for its turn.
 _APART = 0.012
 _READY = 10.0
 _TINYPROXY = "Listen {}\nPort {}\nMaxClients 256\nTimeout 600\nLogLevel Critical\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from tests.bench import network_report
+from tests.bench import network_report, secret_report
 from tests.bench.tables import MB, Aim, aim_table, table
 from tests.bench.ways import ECHO, NETWORKED, WAYS
 
@@ -47,7 +47,7 @@ def report(numbers: dict[str, Any], console: Console) -> dict[str, Any]:
     judged = aims(numbers)
     console.print(_compared("start to answered tools/list, median", "ms", numbers["starts"].items()))
     console.print(_compared("calls that echo their argument", "us", _call_rows(numbers)))
-    for made in network_report.tables(network):
+    for made in (*network_report.tables(network), *secret_report.tables(numbers["secrets"])):
         console.print(made)
     console.print(_memory_table(memory))
     console.print(aim_table(judged))

@@ -8,10 +8,11 @@ import subprocess
 import sys
 import time
 from tempfile import TemporaryFile
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 _LEAVE = 10.0
 _CHUNK = 2**20
@@ -19,13 +20,21 @@ _HELLO = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"n
 
 
 class Session:
-    """A command that speaks MCP on stdio. As a context it ends with stdin's end, as a host ends it."""
+    """A command that speaks MCP on stdio. As a context it ends with stdin's end, as a host ends it.
 
-    def __init__(self, command: Sequence[str]) -> None:
+    env: variables that it gets beside this process's own.
+    """
+
+    def __init__(self, command: Sequence[str], env: Mapping[str, str] = MappingProxyType({})) -> None:
         self._errors = TemporaryFile()  # noqa: SIM115 - __exit__ closes it; a pipe would have to be read
         self._started = time.perf_counter()
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors, bufsize=0
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            bufsize=0,
+            env={**os.environ, **env},
         )
         assert self.process.stdin is not None
         assert self.process.stdout is not None

@@ -24,7 +24,7 @@ _UNPRIVILEGED = 1024
 
 def main(addresses: list[str]) -> None:
     """Serves all addresses on the same two ports."""
-    first, second = _opened(addresses, range(20_000, 30_000)), _opened(addresses, _known_for_tls())
+    first, second = opened(addresses, range(20_000, 30_000)), opened(addresses, _known_for_tls())
     content = os.memfd_create("sink")
     os.truncate(content, _SIZE)
     for listeners, asked in ((first, False), (second, True)):
@@ -39,7 +39,7 @@ def _known_for_tls() -> list[int]:
     return sorted(port for port in TLS_PORTS if port >= _UNPRIVILEGED)
 
 
-def _opened(addresses: list[str], ports: range | list[int]) -> list[socket.socket]:
+def opened(addresses: list[str], ports: range | list[int]) -> list[socket.socket]:
     """Listeners on all addresses and the first port that is free on each."""
     for port in ports:
         listeners: list[socket.socket] = []

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
 import sys
+from dataclasses import replace
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 
+from bulkhead.config import load_profile
 from bulkhead.engines.hardening import Bind, Plan, Tmpfs
-from tests.bench import guest, network_report, network_ways, report, ways
+from tests.bench import far_end, guest, network_report, network_ways, report, secret_costs, secret_report, ways
 from tests.bench.memory import family
 from tests.bench.percentile import percentile
 from tests.bench.session import Session
@@ -156,6 +159,95 @@ def test_a_proxy_that_refuses_is_no_measurement() -> None:
         with pytest.raises(OSError, match="403"):
             guest.connect(["198.51.100.7", 7000], list(listener.getsockname()), "", 1, 0)
         thread.join(5)
+
+
+def test_a_session_has_the_variables_that_it_is_given() -> None:
+    command = [sys.executable, "-c", "import os; exit(int(os.environ['CODE']) if 'PATH' in os.environ else 1)"]
+    with pytest.raises(SystemExit, match="ended with 7"), Session(command, {"CODE": "7"}) as session:
+        session.open()
+
+
+@pytest.fixture
+def secured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str | int]]:
+    """The far end of requests, whose secret is in TOKEN."""
+    with secret_costs.far_end(tmp_path) as port:
+        monkeypatch.setenv("TOKEN", (tmp_path / far_end.SECRET).read_text())
+        yield [ways.own_name(), port]
+
+
+@pytest.fixture
+def connected(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """Where connections were made to."""
+    made: list[tuple[str, int]] = []
+    create = socket.create_connection
+
+    def counted(place: tuple[str, int], *args: Any) -> socket.socket:
+        made.append(place)
+        return create(place, *args)
+
+    monkeypatch.setattr(socket, "create_connection", counted)
+    return made
+
+
+@pytest.mark.parametrize("variable", ["", "TOKEN"])
+def test_requests_are_made_on_one_connection_or_on_one_each(
+    variable: str, secured: list[str | int], connected: list[tuple[str, int]]
+) -> None:
+    assert [0 < seconds < 5 for seconds in guest.ask(secured, variable, 3)] == [True] * 3
+    assert len(connected) == 1
+    assert [0 < seconds < 5 for seconds in guest.ask_anew(secured, variable, 3, 0)] == [True] * 3
+    assert len(connected) == 1 + 3
+
+
+def test_a_request_without_its_secret_is_no_measurement(
+    secured: list[str | int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOKEN", "placeholder")
+    with pytest.raises(OSError, match="answered 401"):
+        guest.ask(secured, "TOKEN", 1)
+    with pytest.raises(OSError, match="answered 401"):
+        guest.ask_anew(secured, "TOKEN", 1, 0)
+
+
+def test_the_far_end_is_vouched_for_and_answers_some_200_bytes(secured: list[str | int], tmp_path: Path) -> None:
+    trusting = ssl.create_default_context(cafile=tmp_path / far_end.AUTHORITY)
+    with (
+        socket.create_connection((str(secured[0]), int(secured[1])), 5) as sock,
+        trusting.wrap_socket(sock, server_hostname=ways.own_name()) as tls,
+    ):
+        tls.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        assert 150 < len(tls.recv(4096)) < 250
+
+
+def test_the_secret_is_not_left_behind(tmp_path: Path) -> None:
+    with secret_costs.far_end(tmp_path):
+        assert (tmp_path / far_end.SECRET).stat().st_mode & 0o777 == 0o600
+    assert not (tmp_path / far_end.SECRET).exists()
+
+
+def test_all_that_two_profiles_differ_in_is_the_secret(tmp_path: Path) -> None:
+    plain, injected = (
+        load_profile(path) for path in secret_costs.profiles(tmp_path, "guest", "guest.py", 8443).values()
+    )
+    assert (plain.secrets, [secret.use for secret in injected.secrets]) == ((), ["inject"])
+    assert [(rule.host, rule.ports, rule.tls) for rule in plain.egress] == [(ways.own_name(), (8443,), True)]
+    assert replace(injected, name=plain.name, secrets=()) == plain
+
+
+def test_a_secrets_cost_is_told_over_plain() -> None:
+    def measured(p50: float, p99: float) -> dict[str, dict[str, float]]:
+        return {"plain": {"p50": 4e-4, "p99": 1e-3}, "injected": {"p50": p50, "p99": p99}}
+
+    requests = {"kept connection": measured(1.4e-3, 2.5e-3), "new connection": measured(9e-4, 9e-4)}
+    made = secret_report.tables({"requests": requests, "calls": measured(5e-4, 1)})
+    rows = [row for table in made for row in zip(*(column.cells for column in table.columns), strict=True)]
+    assert rows == [
+        ("kept connection p50", "400", "1,400", "+1,000"),
+        ("kept connection p99", "1,000", "2,500", "+1,500"),
+        ("new connection p50", "400", "900", "+500"),
+        ("new connection p99", "1,000", "900", "-100"),
+        ("100 B p50", "400", "500", "+100"),
+    ]
 
 
 def test_aims_are_judged() -> None:
