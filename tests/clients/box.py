@@ -5,11 +5,14 @@ their names to this machine, where their servers are.
 from __future__ import annotations
 
 import inspect
-import secrets
+import ssl
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any
 
+from bulkhead.credentials.leases import Handed
+from bulkhead.egress.authority import Authority
 from bulkhead.egress.bounds import DEFAULT
 from bulkhead.egress.network import Gated, Network
 from bulkhead.egress.opening import open_gate
@@ -41,6 +44,24 @@ ENVIRONMENT = {
     "npm_config_cafile": CA, "PGSSLROOTCERT": CA, "PGCONNECT_TIMEOUT": "10", "GIT_TERMINAL_PROMPT": "0",
     "PYTHONPATH": f"{SHARED}/python", "NODE_PATH": f"{SHARED}/node",
 }  # fmt: skip
+# The others: where secrets are injected, the sandbox itself says whom to trust.
+OTHERS = {name: value for name, value in ENVIRONMENT.items() if value != CA}
+
+
+@dataclass
+class Secret:
+    """An egress.injectable.Injectable that is always there."""
+
+    name: str
+    placeholder: bytes
+    real: bytes
+    hosts: tuple[str, ...]
+    methods: tuple[str, ...] = ("*",)
+    paths: tuple[str, ...] = ("*",)
+    places: tuple[str, ...] = ("header",)
+
+    def value(self) -> bytes:
+        return self.real
 
 
 @dataclass(frozen=True)
@@ -121,20 +142,32 @@ class Boxes:
     shared: Mapping[str, Path]
 
     @contextmanager
-    def box(self, *places: Place, mode: str = "fds", image: str = "") -> Iterator[Box]:
-        """A sandbox that may reach these places, and is gone afterwards; nothing was to be refused to it."""
+    def box(
+        self, *places: Place, mode: str = "fds", image: str = "", secret: Secret | None = None, ca: bytes = b""
+    ) -> Iterator[Box]:
+        """A sandbox that may reach these places, and is gone afterwards; nothing was to be refused to it.
+
+        secret: is injected, as a session does it; ca: whom the proxy believes then, as PEM.
+        """
         journal = Journal()
-        network = self.portal.call(self._network, places, mode, journal)
+        authority = Authority(secret.hosts) if secret else None
+        injected: dict[str, Any] = {}
+        if secret is not None:
+            trust = ssl.create_default_context(cadata=ca.decode())
+            injected = {"injectables": (secret,), "authority": authority, "trust": trust}
+        network = self.portal.call(self._network, places, mode, journal, injected)
         carried = self.portal.start_task_soon(network.serve)
         try:
             plan = plan_for(
-                self._spec(),
+                self._spec(ENVIRONMENT if secret is None else OTHERS),
                 sandbox_id=network.id.removeprefix("gate-"),
                 image_digest=image or self.image,
                 image_command=(),
                 seccomp=seccomp.load(seccomp_profile("default")),
                 owners={str(source): (0, 0) for source in self.shared.values()},
                 gate=network.id,
+                handed=Handed({secret.name: secret.placeholder.decode()}, {}, {}) if secret else None,
+                trusted=ca + authority.pem if authority else b"",
             )
             sandbox = Gated(self.portal.call(self.engine.start, plan), network)
             try:
@@ -146,14 +179,16 @@ class Boxes:
             self.portal.call(network.close)
             carried.result(PATIENCE)
 
-    async def _network(self, places: tuple[Place, ...], mode: str, journal: Journal) -> Network:
+    async def _network(
+        self, places: tuple[Place, ...], mode: str, journal: Journal, injected: Mapping[str, Any]
+    ) -> Network:
         """As egress.network.open_network(), but for the resolver and the mode."""
         addresses = {place.name: [place.address] for place in places}
         rules = tuple(place.rule for place in places)
-        proxy = EgressProxy(rules, report=journal.report, lookup=addresses.__getitem__)
+        proxy = EgressProxy(rules, report=journal.report, lookup=addresses.__getitem__, **injected)
         gate = await open_gate(
             self.engine,
-            gate_id=f"gate-clients-{secrets.token_hex(4)}",
+            gate_id=f"gate-clients-{token_hex(4)}",
             server="clients",
             image_digest=self.gate,
             seccomp=seccomp.load(seccomp_profile("default")),
@@ -165,13 +200,13 @@ class Boxes:
         assert gate.mode == mode
         return Network(gate, proxy, journal)
 
-    def _spec(self) -> ServerSpec:
+    def _spec(self, environment: Mapping[str, str]) -> ServerSpec:
         return ServerSpec(
             name="clients",
             server=Server(
                 image="-",
                 command=("python3", "-I", "-c", inspect.getsource(inside)),
-                env=ENVIRONMENT,
+                env=environment,
                 working_dir="/work",
             ),
             limits=Limits(memory=2**30, tmp=256 * MEGABYTE),

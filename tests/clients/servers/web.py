@@ -29,7 +29,7 @@ PIECE = 2**14
 
 @dataclass(frozen=True)
 class Request:
-    """One that came, with its body's length and sha256. broken: the client has reset it."""
+    """One that came, with its body's length and sha256. broken: the client has reset it. key: what lets it in."""
 
     method: str
     path: str
@@ -38,6 +38,7 @@ class Request:
     size: int = 0
     sha256: str = ""
     broken: bool = False
+    key: str = ""
 
 
 @dataclass
@@ -200,7 +201,8 @@ class _Handler(SimpleHTTPRequestHandler):
     def _note(self, size: int = 0, sha256: str = "", *, broken: bool = False) -> None:
         scheme = "https" if isinstance(self.connection, ssl.SSLSocket) else "http"
         host = self.headers.get("Host", "")
-        self.web.arrived.append(Request(self.command, self.path, host, scheme, size, sha256, broken))
+        key = self.headers.get("Authorization", "") or self.headers.get("X-Key", "")
+        self.web.arrived.append(Request(self.command, self.path, host, scheme, size, sha256, broken, key))
 
     def log_message(self, *args: object) -> None:
         del args
