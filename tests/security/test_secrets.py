@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import secrets
+import shutil
 import socket
 import ssl
 import subprocess
@@ -21,8 +22,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import trustme
 
-from tests.conftest import run_command, until
+from bulkhead import resources
+from bulkhead.config import state_dir
+from tests.conftest import BULKHEAD, run_command, until
+from tests.credentials.vault_server import FakeVault
 from tests.faults.client import Host, reason, why
+from tests.servers.curious import memory_of
 from tests.servers.profiles import SHORT, write_profile
 
 if TYPE_CHECKING:
@@ -33,6 +38,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.engine
 
 NAME = socket.gethostname().lower()
+SHIPPED = ("everything", "fetch", "filesystem", "git", "memory", "sequential-thinking", "time")
 LIMITS = SHORT | {"memory": "256MiB", "start": "20s", "call": "20s"}
 
 
@@ -82,6 +88,7 @@ class Session:
     host: Host
     folder: Path
     canary: Path
+    profile: Path
 
     @property
     def value(self) -> str:
@@ -99,19 +106,25 @@ class Session:
 
 
 class Opener:
-    """Opens sessions with one secret that is called TOKEN."""
+    """Opens sessions with one secret that is called TOKEN. canary is the file where its value is."""
 
     def __init__(self, folder: Path, closing: ExitStack) -> None:
         self._folder, self._closing = folder, closing
+        self.canary = folder / "outside" / "canary"
+        self.canary.parent.mkdir(mode=0o700)
+        self.canary.write_text(f"canary{secrets.token_hex(4)}-{secrets.token_hex(12)}")
+        self.canary.chmod(0o600)
 
-    def __call__(self, secret: str, egress: str = "", *, source: str = "", shaken: bool = True) -> Session:
-        """source: another provider than the canary's file, whose path stands for {} in it."""
-        canary = self._folder / "outside" / "canary"
-        canary.parent.mkdir(mode=0o700)
-        canary.write_text(f"canary{secrets.token_hex(4)}-{secrets.token_hex(12)}")
-        canary.chmod(0o600)
+    def __call__(
+        self, secret: str, egress: str = "", *, source: str = "", shipped: str = "", shaken: bool = True
+    ) -> Session:
+        """source: another provider than the canary's file, whose path stands for {} in it. shipped: a profile."""
+        canary = self.canary
         name = self._folder.name.replace("_", "-").lower()[:40].strip("-")
         profile = write_profile(self._folder, "curious", name=name, limits=LIMITS)
+        if shipped:
+            shutil.copyfile(resources.folder("profiles") / "servers" / f"{shipped}.toml", profile)
+            shutil.copytree(state_dir() / "locks", self._folder / "state" / "bulkhead" / "locks")
         source = json.dumps(source.replace("{}", str(canary)) or f"file:{canary}")
         tables = f'\n[[secrets]]\nname = "TOKEN"\nfrom = {source}\n{secret}\n{egress}'
         profile.write_text(profile.read_text(encoding="utf-8") + tables, encoding="utf-8")
@@ -119,7 +132,7 @@ class Opener:
         self._closing.callback(host.close)
         if shaken:
             host.shake()
-        return Session(host, self._folder, canary)
+        return Session(host, self._folder, canary, profile)
 
 
 def reaches(*ports: int, tls: bool = True) -> str:
@@ -248,12 +261,60 @@ def test_no_trace_of_it_is_left_on_this_machine(
     if use == "inject":
         fetched(session, outside, header="Authorization: Bearer $TOKEN")
     session.host.text("variable", name="HOME")
+    _assert_nowhere(session, daemon)
+
+
+@pytest.mark.parametrize("source", ["env:CANARY", "keyring:canary", "vault:secret/app#key", 'exec:["cat", "{}"]'])
+@pytest.mark.usefixtures("providers")
+def test_nor_with_another_provider(opened: Opener, outside: Outside, daemon: docker.DockerClient, source: str) -> None:
+    """azure: is not among them: the library asks for a name that only the tests of the provider can resolve."""
+    session = opened(INJECTED, reaches(outside.port), source=source)
+    fetched(session, outside, header="Authorization: Bearer $TOKEN")
+    assert f"Authorization: Bearer {session.value}\n" in outside.heads[0]
+    assert json.loads(session.host.text("canaries")) == []
+    _assert_nowhere(session, daemon)
+
+
+@pytest.fixture
+def providers(opened: Opener, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """All that have the canary too."""
+    value = opened.canary.read_text()
+    vault = FakeVault("hvs-of-the-tests", {"secret/app": {"key": value}})
+    settings = {
+        "VAULT_ADDR": vault.url,
+        "VAULT_TOKEN": vault.token,
+        "CANARY": value,
+        "PYTHON_KEYRING_BACKEND": "keyrings.alt.file.PlaintextKeyring",
+        "XDG_DATA_HOME": str(tmp_path),
+    }
+    for name, text in settings.items():
+        monkeypatch.setenv(name, text)
+    subprocess.run([*BULKHEAD, "secrets", "set", "canary"], input=value, text=True, check=True, capture_output=True)
+    yield
+    vault.close()
+
+
+@pytest.mark.parametrize("server", SHIPPED)
+def test_the_canary_is_in_no_official_server(
+    opened: Opener, outside: Outside, daemon: docker.DockerClient, server: str
+) -> None:
+    session = opened(INJECTED, reaches(outside.port), shipped=server)
+    tools = session.host.answer(session.host.ask("tools/list"))["result"]["tools"]
+    session.host.call(tools[0]["name"])
+    _assert_nowhere(session, daemon)
+
+
+def _assert_nowhere(session: Session, daemon: docker.DockerClient) -> None:
     value = session.value
     [container] = daemon.containers.list(filters={"name": f"bulkhead-{session.host.name}"})
     assert value not in json.dumps(container.attrs)
     assert value not in json.dumps(daemon.images.get(container.attrs["Image"]).attrs)
     arguments = [_content(path) for path in Path("/proc").glob("[0-9]*/cmdline")]
     assert value.encode() not in b"".join(arguments)
+    if "use" not in session.profile.read_text(encoding="utf-8"):  # else the server has it
+        pids = [row[1] for row in container.top()["Processes"]]
+        assert pids
+        assert not any(value.encode() in piece for pid in pids for piece in memory_of(pid))
     session.host.close()
     left = [path for path in (session.folder / "state").rglob("*") if path.is_file()]
     assert left

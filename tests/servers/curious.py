@@ -36,7 +36,7 @@ def _everything() -> Iterator[tuple[str, bytes]]:
     for pid in (path.name for path in Path("/proc").iterdir() if path.name.isdigit()):
         for name in ("environ", "cmdline"):
             yield f"{name} of {pid}", _content(Path("/proc", pid, name))
-        for piece in _memory(pid):
+        for piece in memory_of(pid):
             yield f"memory of {pid}", piece
     for folder in ("/run", "/tmp", "/home", "/work", "/etc", "/dev/shm", "/opt"):  # noqa: S108
         for path in Path(folder).rglob("*"):
@@ -52,7 +52,8 @@ def _content(path: Path) -> bytes:
         return b""
 
 
-def _memory(pid: str) -> Iterator[bytes]:
+def memory_of(pid: str) -> Iterator[bytes]:
+    """What a process can write to, piece by piece; nothing of one that may not be looked into."""
     try:
         with Path("/proc", pid, "maps").open() as maps, Path("/proc", pid, "mem").open("rb", buffering=0) as memory:
             for line in maps:
