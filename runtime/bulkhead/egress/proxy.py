@@ -132,7 +132,8 @@ class EgressProxy:
 
     async def _serve(self, visit: Visit) -> None:
         self._admit()
-        await asyncio.sleep(self._new.book())
+        if seconds := self._new.book():
+            await asyncio.sleep(seconds)
         self._find_rule(visit)
         check = self._check(visit)
         first = await self._heard(visit.caught, check) if isinstance(check, Hellos | Requests) else b""
