@@ -78,6 +78,11 @@ class SecretBinding:
     ttl: float = 900.0
     tools: tuple[str, ...] = ("*",)
 
+    @property
+    def is_file(self) -> bool:
+        """Whether the server reads it as a file of /run/secrets: what is no variable's name is a file's."""
+        return self.use == "file" or not self.name.isidentifier()
+
 
 @dataclass(frozen=True)
 class Tools:

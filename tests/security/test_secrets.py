@@ -106,7 +106,7 @@ class Session:
 
 
 class Opener:
-    """Opens sessions with one secret that is called TOKEN. canary is the file where its value is."""
+    """Opens sessions with one secret. canary is the file where its value is."""
 
     def __init__(self, folder: Path, closing: ExitStack) -> None:
         self._folder, self._closing = folder, closing
@@ -116,7 +116,14 @@ class Opener:
         self.canary.chmod(0o600)
 
     def __call__(
-        self, secret: str, egress: str = "", *, source: str = "", shipped: str = "", shaken: bool = True
+        self,
+        secret: str,
+        egress: str = "",
+        *,
+        source: str = "",
+        called: str = "TOKEN",
+        shipped: str = "",
+        shaken: bool = True,
     ) -> Session:
         """source: another provider than the canary's file, whose path stands for {} in it. shipped: a profile."""
         canary = self.canary
@@ -126,7 +133,7 @@ class Opener:
             shutil.copyfile(resources.folder("profiles") / "servers" / f"{shipped}.toml", profile)
             shutil.copytree(state_dir() / "locks", self._folder / "state" / "bulkhead" / "locks")
         source = json.dumps(source.replace("{}", str(canary)) or f"file:{canary}")
-        tables = f'\n[[secrets]]\nname = "TOKEN"\nfrom = {source}\n{secret}\n{egress}'
+        tables = f'\n[[secrets]]\nname = "{called}"\nfrom = {source}\n{secret}\n{egress}'
         profile.write_text(profile.read_text(encoding="utf-8") + tables, encoding="utf-8")
         host = Host(run_command(profile), name=name, state=self._folder / "state")
         self._closing.callback(host.close)
@@ -195,6 +202,15 @@ def test_a_password_is_found_in_basic_credentials(opened: Opener, outside: Outsi
     word = base64.b64encode(f"me:{session.value}".encode()).decode()
     assert f"Authorization: Basic {word}\n" in outside.heads[0]
     assert word not in f"{headers}{body}"
+
+
+def test_a_placeholder_is_a_file_where_its_name_is_no_variables(opened: Opener, outside: Outside) -> None:
+    session = opened(INJECTED, reaches(outside.port), called="api-token")
+    placeholder, mode, own = session.host.text("secret", name="api-token").split()
+    assert (len(placeholder), mode, own) == (len(session.value), "400", "True")
+    fetched(session, outside, header=f"Authorization: Bearer {placeholder}")
+    assert f"Authorization: Bearer {session.value}\n" in outside.heads[0]
+    assert json.loads(session.host.text("canaries")) == []
 
 
 def test_a_query_only_where_the_binding_says_so(opened: Opener, outside: Outside) -> None:

@@ -173,7 +173,7 @@ class SecretBinding(_Model):
             raise _refused("an injected secret needs the hosts that may get it", "hosts")
         if self.use != "inject" and self.hosts:
             raise _refused(f'hosts are for use = "inject": with {self.use!r} the server has the value itself', "hosts")
-        if self.use != "file" and not grammar.VARIABLE.match(self.name):
+        if self.use == "env" and not grammar.VARIABLE.match(self.name):
             raise _refused("a name that a server reads from its environment has only letters, digits and _", "name")
         if self.use != "file" and self.name in _OWN_VARIABLES:
             raise _refused("this variable is the sandbox's own", "name")

@@ -44,7 +44,7 @@ class Trace(Protocol):
 
 
 class Handed(NamedTuple):
-    """What a sandbox starts with. placeholders are no secrets; the others are values."""
+    """What a sandbox starts with. placeholders are variables; files are placeholders or values."""
 
     placeholders: dict[str, str]
     variables: dict[str, bytes]
@@ -205,11 +205,11 @@ class Leases:
 
     def hand(self) -> Handed:
         """For a sandbox that is about to start. Blocks. Raises SecretError."""
-        given = [(lease.binding.use, lease.name, lease.hand()) for lease in self._all]
+        given = [(lease.binding, lease.hand()) for lease in self._all]
         return Handed(
-            {name: value.decode() for use, name, value in given if use == "inject"},
-            {name: value for use, name, value in given if use == "env"},
-            {name: value for use, name, value in given if use == "file"},
+            {it.name: value.decode() for it, value in given if it.use == "inject" and not it.is_file},
+            {it.name: value for it, value in given if it.use == "env"},
+            {it.name: value for it, value in given if it.is_file},
         )
 
     def begin(self, tasks: TaskGroup, write: Write) -> None:

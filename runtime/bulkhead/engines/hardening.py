@@ -173,7 +173,7 @@ def plan_for(
     binds = tuple(sorted((Bind(m.source, m.target, m.write) for m in spec.mounts), key=lambda bind: bind.target))
     uid, gid = _user(spec, sandbox_id, owners)
     placeholders = handed.placeholders if handed else {}
-    has_files = any(secret.use == "file" for secret in spec.secrets)
+    has_files = any(secret.is_file for secret in spec.secrets)
     return Plan(
         id=sandbox_id,
         server=spec.name,
