@@ -84,10 +84,10 @@ def test_what_it_said_last_on_stderr_is_there_at_its_end(run: Run) -> None:
     """It comes by another way than the end, and later."""
 
     async def test(engine: DockerEngine, plan: MakePlan) -> None:
-        for _ in range(5):
-            sandbox = await engine.start(plan("stderr", "10"))
+        for _ in range(8):
+            sandbox = await engine.start(plan("stderr", "60000"))
             assert await sandbox.wait() == Exit("exited", 0)
-            assert len(await all_of(sandbox.stderr)) == 10
+            assert len(await all_of(sandbox.stderr)) == 60_000
 
     run(test)
 

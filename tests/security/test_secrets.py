@@ -13,6 +13,7 @@ import socket
 import ssl
 import subprocess
 import threading
+import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -385,7 +386,7 @@ def test_a_call_fails_closed(opened: Opener, outside: Outside) -> None:
 
 
 def test_a_slow_provider_holds_up_its_own_call_alone(opened: Opener, outside: Outside) -> None:
-    source = 'exec:["sh", "-c", "test ! -e {}.slow || sleep 3; cat {}"]'
+    source = 'exec:["sh", "-c", "test ! -e {}.slow || sleep 2; cat {}"]'
     session = opened(f'{INJECTED}tools = ["variable"]', reaches(outside.port), source=source)
     session.canary.with_name("canary.slow").touch()
     slow, cancelled = (session.host.start("variable", name="HOME") for _ in range(2))
@@ -393,6 +394,9 @@ def test_a_slow_provider_holds_up_its_own_call_alone(opened: Opener, outside: Ou
     assert session.host.text("secret", name="TOKEN") == ""
     assert session.host.answers(slow) == []
     assert "result" in session.host.answer(slow)
+    # The cancelled call's lease came when nobody waited for it any more, and is nobody's.
+    time.sleep(0.5)
+    assert fetched(session, outside, header="Authorization: Bearer $TOKEN")[0] == 403
     assert session.host.answers(cancelled) == []
 
 

@@ -95,8 +95,9 @@ class Lease:
 
     def value(self) -> bytes | None:
         """See egress.injectable."""
-        live = self._holders and not self._revoked and time.monotonic() < self._until
-        return self._fetched.value if self._fetched is not None and live else None
+        if self._fetched is None or time.monotonic() >= self._until:  # the loop may be late to end it
+            return None
+        return self._fetched.value
 
     async def open(self, trace: Trace) -> None:
         """A call begins that may use it. Raises SecretError. To be closed with the same trace."""
