@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from bulkhead.costs import Costs
-from bulkhead.errors import BulkheadError, LimitError, StartError
+from bulkhead.errors import BulkheadError, EngineError, LimitError, StartError
 from bulkhead.obituary import obituary
 from bulkhead.pending import overdue
 from bulkhead.wire import messages
@@ -140,9 +140,19 @@ class Keeper:
             return
 
     async def write_secret(self, name: str, value: bytes | None) -> None:
-        """Into the sandbox that runs; one that is gone has nothing to read. Raises EngineError."""
-        if self.sandbox is not None:
-            await self.sandbox.write_secret(name, value)
+        """Into the sandbox that runs; one that is gone has nothing to read. Raises EngineError for a value.
+
+        A sandbox out of which an expired one cannot be taken is ended.
+        """
+        sandbox = self.sandbox
+        if sandbox is None:
+            return
+        try:
+            await sandbox.write_secret(name, value)
+        except EngineError:
+            if value is not None:
+                raise
+            await sandbox.stop(0)
 
     async def leave(self) -> None:
         """The host is done: the server gets the end of its input, and a moment to finish what it was asked."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from bulkhead.egress.allowlist import TLS_PORTS
+from bulkhead.engines.hardening import WORK
 from bulkhead.resources import folder
 from tests.clients.box import CA, Place
 from tests.clients.servers.content import content, digest
@@ -119,7 +120,7 @@ def _partial_clone(own: Web, work: Path, ca: Path) -> Path:
     git(work.parent, "clone", "-q", "--no-checkout", "--filter=blob:none", here, str(work))
     git(work, "remote", "set-url", "origin", f"https://{own.place.name}:{own.place.ports[1]}/git/project.git")
     shutil.copy(ca, work / "ca.pem")
-    git(work, "config", "http.sslCAInfo", "/work/ca.pem")
+    git(work, "config", "http.sslCAInfo", f"{WORK}/ca.pem")
     if os.geteuid() == 0:
         for path in (work, *work.rglob("*")):
             os.chown(path, OWNER, OWNER)

@@ -54,7 +54,8 @@ class Early:
         self._thread = None
         if self._failure is not None:
             raise self._failure
-        return await self.launch.start(tasks, journal, self._begun) if self.launch else None
+        begun, self._begun = self._begun, None  # it may hold secrets, and the session is long
+        return await self.launch.start(tasks, journal, begun) if self.launch else None
 
     def abandon(self) -> None:
         """Ends a container that no session has taken."""

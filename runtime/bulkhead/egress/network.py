@@ -16,7 +16,6 @@ from bulkhead.egress.proxy import EgressProxy
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
-    from ssl import SSLContext
 
     from anyio.abc import ByteReceiveStream, ByteSendStream
 
@@ -81,19 +80,14 @@ async def open_network(
     seccomp: str,
     state: Path,
     journal: Journal,
-    injectables: Sequence[Injectable] = (),
-    authority: Authority | None = None,
-    trust: SSLContext | None = None,
 ) -> Network:
-    """A network for the sandbox that will be sandbox_id; image is the gate's digest. The last three: EgressProxy's.
+    """A network for the sandbox that will be sandbox_id; image is the gate's digest.
 
     Raises UnenforceableError where a rule could not be kept, StartError and EngineError, with nothing left.
     """
     begin = partial(begin_for, rules, engine, sandbox_id=sandbox_id, server=server, image=image)
     begun = await anyio.to_thread.run_sync(partial(begin, seccomp=seccomp, state=state))
-    return await finish_network(
-        rules, engine, begun, journal, injectables=injectables, authority=authority, trust=trust
-    )
+    return await finish_network(rules, engine, begun, journal)
 
 
 async def finish_network(
@@ -104,11 +98,10 @@ async def finish_network(
     *,
     injectables: Sequence[Injectable] = (),
     authority: Authority | None = None,
-    trust: SSLContext | None = None,
 ) -> Network:
-    """open_network(), for a gate that has begun."""
+    """open_network(), for a gate that has begun; injectables and authority are EgressProxy's."""
     try:
-        proxy = EgressProxy(rules, report=journal.report, injectables=injectables, authority=authority, trust=trust)
+        proxy = EgressProxy(rules, report=journal.report, injectables=injectables, authority=authority)
     except BaseException:
         begun.discard(engine)
         raise
