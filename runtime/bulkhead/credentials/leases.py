@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from bulkhead.credentials.placeholder import placeholder_for
 from bulkhead.credentials.sources import provider_for
@@ -43,12 +44,13 @@ class Trace(Protocol):
         """Something that happened to it."""
 
 
-class Handed(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Handed:
     """What a sandbox starts with. placeholders are variables; files are placeholders or values."""
 
     placeholders: dict[str, str]
-    variables: dict[str, bytes]
-    files: dict[str, bytes]
+    variables: dict[str, bytes] = field(repr=False)
+    files: dict[str, bytes] = field(repr=False)
 
 
 class Lease:
