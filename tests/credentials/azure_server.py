@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import ssl
+    from pathlib import Path
 
 VAULT = "team"
 DOMAIN = "vault.test"
@@ -36,6 +37,15 @@ class FakeAzure:
         self.authority = f"{DOMAIN}:{self._vault.server_port}"
         self.address = f"https://{{vault}}.{self.authority}"
         self.identity = f"http://127.0.0.1:{self._identity.server_port}/msi/token"
+
+    def environment(self, authority: Path) -> dict[str, str]:
+        """The variables that lead the library here, with the authority that it has to believe."""
+        return {
+            "AZURE_KEYVAULT_URL": self.address,
+            "IDENTITY_ENDPOINT": self.identity,
+            "IDENTITY_HEADER": "header",
+            "REQUESTS_CA_BUNDLE": str(authority),
+        }
 
     def close(self) -> None:
         self.released.set()

@@ -69,13 +69,7 @@ def azure(canary: str, authority: trustme.CA, tmp_path: Path, monkeypatch: pytes
     authority.issue_cert(f"{VAULT}.{DOMAIN}").configure_cert(context)
     server = FakeAzure(context, secrets.token_hex(8), {"app": {"v1": "old", "v2": canary}})
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    settings = {
-        "AZURE_KEYVAULT_URL": server.address,
-        "IDENTITY_ENDPOINT": server.identity,
-        "IDENTITY_HEADER": "header",
-        "REQUESTS_CA_BUNDLE": str(tmp_path / "ca.pem"),
-    }
-    for name, value in settings.items():
+    for name, value in server.environment(tmp_path / "ca.pem").items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(socket, "getaddrinfo", _at_home(socket.getaddrinfo))
     yield server

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import secrets
 import shutil
 import socket
@@ -26,6 +27,7 @@ import trustme
 from bulkhead import resources
 from bulkhead.config import state_dir
 from tests.conftest import BULKHEAD, run_command, until
+from tests.credentials.azure_server import DOMAIN, VAULT, FakeAzure
 from tests.credentials.vault_server import FakeVault
 from tests.faults.client import Host, reason, why
 from tests.servers.curious import memory_of
@@ -107,10 +109,11 @@ class Session:
 
 
 class Opener:
-    """Opens sessions with one secret. canary is the file where its value is."""
+    """Opens sessions with one secret. canary is the file where its value is; through, what the runner is started by."""
 
     def __init__(self, folder: Path, closing: ExitStack) -> None:
         self._folder, self._closing = folder, closing
+        self.through: list[str] = []
         self.canary = folder / "outside" / "canary"
         self.canary.parent.mkdir(mode=0o700)
         self.canary.write_text(f"canary{secrets.token_hex(4)}-{secrets.token_hex(12)}")
@@ -136,7 +139,7 @@ class Opener:
         source = json.dumps(source.replace("{}", str(canary)) or f"file:{canary}")
         tables = f'\n[[secrets]]\nname = "{called}"\nfrom = {source}\n{secret}\n{egress}'
         profile.write_text(profile.read_text(encoding="utf-8") + tables, encoding="utf-8")
-        host = Host(run_command(profile), name=name, state=self._folder / "state")
+        host = Host([*self.through, *run_command(profile)], name=name, state=self._folder / "state")
         self._closing.callback(host.close)
         if shaken:
             host.shake()
@@ -281,10 +284,11 @@ def test_no_trace_of_it_is_left_on_this_machine(
     _assert_nowhere(session, daemon)
 
 
-@pytest.mark.parametrize("source", ["env:CANARY", "keyring:canary", "vault:secret/app#key", 'exec:["cat", "{}"]'])
+@pytest.mark.parametrize(
+    "source", ["env:CANARY", "keyring:canary", "vault:secret/app#key", 'exec:["cat", "{}"]', f"azure:{VAULT}/app"]
+)
 @pytest.mark.usefixtures("providers")
 def test_nor_with_another_provider(opened: Opener, outside: Outside, daemon: docker.DockerClient, source: str) -> None:
-    """azure: is not among them: the library asks for a name that only the tests of the provider can resolve."""
     session = opened(INJECTED, reaches(outside.port), source=source)
     fetched(session, outside, header="Authorization: Bearer $TOKEN")
     assert f"Authorization: Bearer {session.value}\n" in outside.heads[0]
@@ -293,11 +297,15 @@ def test_nor_with_another_provider(opened: Opener, outside: Outside, daemon: doc
 
 
 @pytest.fixture
-def providers(opened: Opener, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+def providers(opened: Opener, authority: trustme.CA, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
     """All that have the canary too."""
     value = opened.canary.read_text()
     vault = FakeVault("hvs-of-the-tests", {"secret/app": {"key": value}})
-    settings = {
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert(f"{VAULT}.{DOMAIN}").configure_cert(context)
+    azure = FakeAzure(context, "token-of-the-tests", {"app": {"v1": value}})
+    opened.through = _where_this_machine_is(f"{VAULT}.{DOMAIN}", tmp_path)
+    settings = azure.environment(Path(os.environ["SSL_CERT_FILE"])) | {
         "VAULT_ADDR": vault.url,
         "VAULT_TOKEN": vault.token,
         "CANARY": value,
@@ -309,6 +317,17 @@ def providers(opened: Opener, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     subprocess.run([*BULKHEAD, "secrets", "set", "canary"], input=value, text=True, check=True, capture_output=True)
     yield
     vault.close()
+    azure.close()
+
+
+def _where_this_machine_is(name: str, folder: Path) -> list[str]:
+    """What a program is started by that finds this machine under that name, too. Takes root.
+
+    Azure's library believes a vault only by a name with a domain, and no name of this machine need have one.
+    """
+    hosts = folder / "hosts"
+    hosts.write_text(f"127.0.0.1 {name}\n{Path('/etc/hosts').read_text(encoding='utf-8')}", encoding="utf-8")
+    return ["unshare", "--mount", "sh", "-c", 'mount --bind "$0" /etc/hosts && exec "$@"', str(hosts)]
 
 
 @pytest.mark.parametrize("server", SHIPPED)
