@@ -1,0 +1,1 @@
+"""The audit log: its format, its attacks, its ways out."""
