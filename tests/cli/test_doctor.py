@@ -19,6 +19,7 @@ from bulkhead.engines import probe
 from bulkhead.engines.docker import DockerEngine
 from bulkhead.engines.registry import find_endpoint
 from tests.conftest import BULKHEAD
+from tests.hosts import configs as hosts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -196,6 +197,19 @@ def test_a_secret_in_the_environment_is_warned_of(tmp_path: Path) -> None:
     assert done.stdout.splitlines()[-1].startswith(said)
     [warning] = json.loads(_run(*BULKHEAD, "doctor", "--json", XDG_CONFIG_HOME=str(tmp_path)).stdout)["warnings"]
     assert warning.startswith(said.removeprefix("warning: "))
+
+
+def test_a_secret_in_a_hosts_configuration_is_told(tmp_path: Path) -> None:
+    path = hosts.write(tmp_path, "cursor")
+    done = _run(*BULKHEAD, "doctor", HOME=str(tmp_path))
+    assert done.returncode == 0, done
+    name = "GITHUB_PERSONAL_ACCESS_TOKEN"
+    place, what, hint = done.stdout.partition("\nhost configurations\n")[2].splitlines()[:3]
+    assert (place, what) == (f"{path}:9", f"  github: {name} looks like a secret, by its name")
+    assert f"`bulkhead secrets set {name}`" in hint
+    assert hosts.TOKEN not in done.stdout
+    [row] = json.loads(_run(*BULKHEAD, "doctor", "--json", HOME=str(tmp_path)).stdout)["hosts"]
+    assert (row["path"], row["line"], row["variable"]) == (str(path), 9, name)
 
 
 WEAKENED = """

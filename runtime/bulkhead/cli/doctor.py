@@ -65,16 +65,22 @@ def add_parser(commands: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """0 if all holds, else 4. What profiles are warned about changes nothing of that."""
+    """0 if all holds, else 4. What profiles and hosts' configurations are warned about changes nothing of that."""
+    from bulkhead.cli.hosts import as_row, plain_secrets_here, print_secrets
+
     with runner() as held:
         report = anyio.run(_examined, held)
-    warnings = _warnings()
+    warnings, open_secrets = _warnings(), plain_secrets_here()
     if args.json:
         rows = [asdict(finding) for finding in report.findings]
         whole = {"about": report.about, "held": report.held, "checks": rows, "warnings": warnings}
+        whole["hosts"] = [as_row(finding) for finding in open_secrets]
         sys.stdout.write(json.dumps(whole, indent=2) + "\n")
     else:
         _print(report)
+        if open_secrets:
+            sys.stdout.write("\nhost configurations\n")
+            print_secrets(open_secrets)
         sys.stdout.write("".join(f"\nwarning: {warning}\n" for warning in warnings))
     return 0 if report.held else 4
 

@@ -1,4 +1,4 @@
-"""`bulkhead secrets ls|test|set|rm|revoke`: what profiles take from where, whether it is there, and its end.
+"""`bulkhead secrets ls|test|scan|set|rm|revoke`: what profiles take from where, what lies open, and an end to it.
 
 Rules: no value is ever printed, nor how long one is, nor the arguments of an exec: source, which may hold one. A value
 is read from a terminal without echo, or from stdin, and never from the command line.
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from bulkhead.cli import say, tell
 from bulkhead.cli.profile import judged, plain
-from bulkhead.errors import SecretError, UsageError
+from bulkhead.errors import DeniedError, SecretError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,9 +28,9 @@ _HEADINGS = ("SERVER", "NAME", "FROM", "USE", "HOSTS", "TOOLS", "TTL")
 
 
 def add_parser(commands: Any) -> None:
-    """The command and its five parts."""
+    """The command and its six parts."""
     parser = commands.add_parser("secrets", help="lists, tests, stores and revokes what servers need to know")
-    parts = parser.add_subparsers(metavar="ls|test|set|rm|revoke", required=True)
+    parts = parser.add_subparsers(metavar="ls|test|scan|set|rm|revoke", required=True)
     listing = parts.add_parser("ls", help="the secrets that profiles name, and where they come from")
     test = parts.add_parser("test", help="fetches each secret of a profile, and says whether that works")
     for part, run in ((listing, _ls), (test, _test)):
@@ -39,6 +39,9 @@ def add_parser(commands: Any) -> None:
         part.set_defaults(run=run)
     listing.add_argument("--json", action="store_true", help="for programs")
     test.add_argument("secret", nargs="?", metavar="SECRET", help="this one alone")
+    scan = parts.add_parser("scan", help="finds those that lie open in the configurations of hosts; exit code 3")
+    scan.add_argument("--json", action="store_true", help="for programs")
+    scan.set_defaults(run=_scan)
     put = parts.add_parser("set", help="stores a value in the keyring: typed without echo, or read from stdin")
     remove = parts.add_parser("rm", help="deletes a value from the keyring")
     for part, run in ((put, _set), (remove, _rm)):
@@ -148,6 +151,18 @@ def _fetch(secret: SecretBinding) -> None:
     finally:
         if fetched.revoke is not None:
             fetched.revoke()
+
+
+def _scan(args: argparse.Namespace) -> int:
+    """A file that cannot be looked through counts as one that has something."""
+    from bulkhead.cli.hosts import as_row, plain_secrets_here, print_secrets
+
+    found = plain_secrets_here()
+    if args.json:
+        sys.stdout.write(json.dumps([as_row(finding) for finding in found], indent=2) + "\n")
+    else:
+        print_secrets(found)
+    return DeniedError.exit_code if found else 0
 
 
 def _set(args: argparse.Namespace) -> int:
