@@ -40,6 +40,7 @@ class Limits:
     call: float = 60.0
     calls_per_minute: int = 600
     concurrent_calls: int = 16
+    approval: float = 300.0
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,33 @@ class Tools:
 
 
 @dataclass(frozen=True)
+class Guards:
+    """[guards]: what is judged of each message beyond names and limits.
+
+    pin: what is pinned unasked. arguments: whether they have to fit the pinned tool's schema. rules: Cedar policies.
+    secrets, invisible: what becomes of them in a result. baseline: what becomes of a call unlike those before.
+    """
+
+    pin: Literal["first-use", "approve"] = "first-use"
+    arguments: bool = True
+    rules: str = ""
+    secrets: Literal["redact", "refuse", "pass"] = "redact"
+    invisible: Literal["show", "refuse", "pass"] = "show"
+    marking: bool = False
+    baseline: Literal["off", "warn", "hold"] = "warn"
+
+
+@dataclass(frozen=True)
+class Screen:
+    """[screen]: a service that reads what goes to the model, and what becomes of a message when it does not answer."""
+
+    endpoint: str = ""
+    key: str = ""
+    timeout: float = 5.0
+    outage: Literal["deny", "allow"] = "deny"
+
+
+@dataclass(frozen=True)
 class Sandbox:
     """[sandbox]: which engine, and what of its hardening this server needs otherwise."""
 
@@ -116,4 +144,6 @@ class ServerSpec:
     egress: tuple[EgressRule, ...] = ()
     secrets: tuple[SecretBinding, ...] = ()
     tools: Tools = Tools()
+    guards: Guards = Guards()
+    screen: Screen = Screen()
     sandbox: Sandbox = Sandbox()

@@ -23,7 +23,7 @@ REFUSED = {
     "unknown limit": ('[limits]\nmmeory = "1GiB"\n', 4, "limits.mmeory is not known", "misspelt", "'memory'"),
     "unknown table": ("[limit]\n", 3, "limit is not known", "unknown key", "'limits'"),
     "unknown key of a secret": ('[[secrets]]\nname="A"\nfrom="env:A"\nfro=1\n', 6, "secrets[0].fro is", "", "'from'"),
-    "nothing near": ("[limits]\nzzzz = 1\n", 4, "limits.zzzz is not known", "unknown key", "known here: call"),
+    "nothing near": ("[limits]\nzzzz = 1\n", 4, "limits.zzzz is not known", "unknown key", "here: approval, call"),
     "a name": ("[limits]\n", 1, "name is not known", "called as its file", "leave it out"),
     "bad unit": ('[limits]\nmemory = "5 parsecs"\n', 4, "limits.memory", "number with a unit", "profiles.md"),
     "wrong case of a unit": ('[limits]\nmemory = "512mib"\n', 4, "limits.memory", "MiB", ""),

@@ -174,7 +174,7 @@ def test_a_guard_that_raises_is_a_denial(error: Exception) -> None:
     guards = [guard_that(error, asked, "raises"), guard_that(ALLOW, asked, "next")]
     denied = denial(chain.judge(guards, call(), context(spec())))
     assert (denied.what, denied.reason) == ("a guard failed, so the message was refused", "denied")
-    assert denied.why == f"guard: {error}"
+    assert denied.why == f"test_policy.guard raised {type(error).__name__}", "a library's words could hold a value"
     assert asked == ["raises"]
 
 
@@ -185,7 +185,19 @@ def test_nobody_against_it() -> None:
 
 
 def test_the_chains_hold_every_guard() -> None:
-    assert set(chain.REQUEST) == {tools.allowed, budgets.concurrency, budgets.rate}
-    assert set(chain.RESULT) == {budgets.output, network.denied}
+    names = [
+        [f"{guard.__module__.rpartition('.')[2]}.{guard.__name__}" for guard in it]
+        for it in (chain.REQUEST, chain.RESULT)
+    ]
+    assert names == [
+        [
+            "tools.allowed", "budgets.concurrency", "budgets.rate", "arguments.fitting", "leaks.arguments",
+            "rules.judged", "approval.asked", "screening.request",
+        ],
+        [
+            "budgets.output", "network.denied", "leaks.results", "invisible.results", "screening.result",
+            "marking.marked",
+        ],
+    ]  # fmt: skip
     both = spec(tools=Tools(deny=("*",)), limits=Limits(calls_per_minute=1))
     assert denial(chain.judge(chain.REQUEST, call(), counted(context(both), "recent", 5))).reason == "denied"

@@ -14,19 +14,25 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from bulkhead.config import Found
-    from bulkhead.errors import ProfileError
+    from bulkhead.errors import BulkheadError
     from bulkhead.spec import ServerSpec
 
 _SIZES = {"memory", "tmp", "message", "output"}
-_SECONDS = {"start", "call", "ttl"}
+_SECONDS = {"start", "call", "approval", "ttl", "timeout"}
+
+_EXAMPLES = """examples:
+  bulkhead profile show time     all that it allows, with the defaults
+  bulkhead profile check --profile ./my-server.toml
+  bulkhead profile ls --json
+"""
 
 
 def add_parser(commands: Any) -> None:
     """The command and its three parts."""
-    parser = commands.add_parser("profile", help="shows, checks and lists profiles")
+    parser = commands.add_parser("profile", help="shows, checks and lists profiles", epilog=_EXAMPLES)
     parts = parser.add_subparsers(metavar="show|check|ls", required=True)
     show = parts.add_parser("show", help="all that a profile allows, with the defaults")
     check = parts.add_parser("check", help="whether a profile is valid, or all that is wrong with it")
@@ -93,14 +99,14 @@ def _ls(args: argparse.Namespace) -> int:
     return 0
 
 
-def judged(path: Path) -> tuple[ServerSpec | None, list[ProfileError]]:
+def judged(path: Path) -> tuple[ServerSpec | None, Sequence[BulkheadError]]:
     """The spec, or all that is wrong, whatever that is."""
     from bulkhead.config import check_profile
-    from bulkhead.errors import ProfileError
+    from bulkhead.errors import IntegrityError, ProfileError
 
     try:
         return check_profile(path)
-    except ProfileError as error:
+    except (IntegrityError, ProfileError) as error:
         return None, [error]
 
 
@@ -116,7 +122,7 @@ def warnings_of(spec: ServerSpec | None) -> list[str]:
 def as_toml(spec: ServerSpec) -> str:
     """The whole spec as a profile; what is as it is anyway is marked as a default."""
     lines = [f"description = {_value('description', spec.description)}"]
-    for key in ("server", "limits", "tools", "sandbox"):
+    for key in ("server", "limits", "tools", "guards", "screen", "sandbox"):
         table = getattr(spec, key)
         lines += ["", f"[{key}]", *_table(asdict(table), type(table)())]
     for key in ("mounts", "egress", "secrets"):
@@ -192,7 +198,7 @@ def _to_check(args: argparse.Namespace) -> list[Path]:
     return [find_profile(args.name, Path.cwd())] if args.name else [found.path for found in list_profiles(Path.cwd())]
 
 
-def _checked(path: Path, spec: ServerSpec | None, errors: list[ProfileError]) -> dict[str, Any]:
+def _checked(path: Path, spec: ServerSpec | None, errors: Sequence[BulkheadError]) -> dict[str, Any]:
     found = [{"what": error.what, "why": error.why, "hint": error.hint} for error in errors]
     return {"path": str(path), "valid": not errors, "errors": found, "warnings": warnings_of(spec)}
 

@@ -16,12 +16,30 @@ from typing import TYPE_CHECKING, Any
 
 from bulkhead import __version__
 from bulkhead.config.settings import state_dir
-from bulkhead.spec import EgressRule, Limits, Mount, Sandbox, SecretBinding, Server, ServerSpec, Tools
+from bulkhead.spec import (
+    EgressRule,
+    Guards,
+    Limits,
+    Mount,
+    Sandbox,
+    Screen,
+    SecretBinding,
+    Server,
+    ServerSpec,
+    Tools,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_TABLES = {"server": Server, "limits": Limits, "tools": Tools, "sandbox": Sandbox}
+_TABLES = {
+    "server": Server,
+    "limits": Limits,
+    "tools": Tools,
+    "guards": Guards,
+    "screen": Screen,
+    "sandbox": Sandbox,
+}
 _MOST = 256
 _LISTS = {"mounts": Mount, "egress": EgressRule, "secrets": SecretBinding}
 
@@ -77,6 +95,6 @@ def _folder() -> Path:
 def _judges() -> Iterator[tuple[str, int]]:
     """The files that judge: in a checkout they change without a new version."""
     here = Path(__file__).parent
-    others = [here.parent / name for name in ("grammar.py", "spec.py", "egress/addresses.py")]
+    others = [here.parent / name for name in ("grammar.py", "spec.py", "egress/addresses.py", "policy/rules.py")]
     for path in sorted([*here.glob("*.py"), *others]):
         yield path.name, path.stat().st_mtime_ns

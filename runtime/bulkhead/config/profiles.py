@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bulkhead import resources
-from bulkhead.config import kept, writable
-from bulkhead.config.documents import read_document
+from bulkhead.config import kept, signed, writable
 from bulkhead.config.flags import Flags, with_flags
 from bulkhead.config.mounts import check_mounts, project_of
 from bulkhead.config.problems import Problem
@@ -75,15 +74,19 @@ def load_profile(path: Path, *, flags: Flags | None = None, settings: Settings |
 def check_profile(
     path: Path, *, flags: Flags | None = None, settings: Settings | None = None
 ) -> tuple[ServerSpec | None, list[ProfileError]]:
-    """The spec, or all that is wrong. Raises ProfileError where there is nothing to judge, UsageError for flags."""
+    """The spec, or all that is wrong. Raises ProfileError where there is nothing to judge, UsageError for flags.
+
+    Raises IntegrityError where config.toml has trusted_keys, and none of them signed the profile.
+    """
     path = path.absolute()
     writable.check(path)
-    document = read_document(path)
+    settings = settings or load_settings()
+    document = signed.read_signed(path, settings.trusted_keys)
     data, where = with_flags(document.data, document.where, flags or Flags())
     if not _NAME.fullmatch(path.stem):
         why = "a server is called as its file, in small letters, digits, '.', '_' and '-'"
         return None, [ProfileError(f"{path}: this name cannot be a server's", why=why, hint="rename it")]
-    spec, problems = _judge(data, path.stem, settings or load_settings(), profile=path)
+    spec, problems = _judge(data, path.stem, settings, profile=path)
     return (None if problems else spec), [problem.error(where) for problem in problems]
 
 
@@ -198,10 +201,17 @@ def _moved(name: str) -> str:
 
 def _strange_secrets(spec: ServerSpec, profile: Path | None) -> list[Problem]:
     """A project that was cloned could ask for any secret of the person's, for any host, or run a program for it."""
-    if not (project_of(profile) and spec.secrets):
+    if not project_of(profile):
         return []
-    why = "a profile that comes with a project gets no secrets of yours"
-    return [Problem(("secrets", 0), why, "move the profile to ~/.config/bulkhead/servers/", "is refused")]
+    hint = "move the profile to ~/.config/bulkhead/servers/"
+    found = []
+    if spec.secrets:
+        why = "a profile that comes with a project gets no secrets of yours"
+        found.append(Problem(("secrets", 0), why, hint, "is refused"))
+    if spec.screen.endpoint:
+        why = "a screen reads what the server answers, and one that comes with a project is a stranger's"
+        found.append(Problem(("screen", "endpoint"), why, hint, "is refused"))
+    return found
 
 
 def _strange_seccomp(spec: ServerSpec, profile: Path | None) -> list[Problem]:

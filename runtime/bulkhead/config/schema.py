@@ -110,6 +110,7 @@ class Limits(_Model):
     call: Seconds = Field(default=spec.Limits.call, gt=0, le=86400)
     calls_per_minute: int = Field(default=spec.Limits.calls_per_minute, ge=1)
     concurrent_calls: int = Field(default=spec.Limits.concurrent_calls, ge=1, le=4096)
+    approval: Seconds = Field(default=spec.Limits.approval, gt=0, le=86400)
 
 
 class Mount(_Model):
@@ -188,10 +189,40 @@ class Tools(_Model):
     approve: tuple[str, ...] = Field(default=(), strict=False)
 
 
+def _rules(text: str) -> str:
+    """Cedar's own parser judges them; it is imported where there are any."""
+    if text:
+        from bulkhead.policy.rules import check
+
+        check(text)
+    return text
+
+
+class Guards(_Model):
+    """[guards]: what is judged of each message beyond names and limits."""
+
+    pin: Literal["first-use", "approve"] = "first-use"
+    arguments: bool = True
+    rules: Annotated[str, AfterValidator(_rules)] = ""
+    secrets: Literal["redact", "refuse", "pass"] = "redact"
+    invisible: Literal["show", "refuse", "pass"] = "show"
+    marking: bool = False
+    baseline: Literal["off", "warn", "hold"] = "warn"
+
+
 def _endpoint(url: str) -> str:
     if url and not url.startswith(("http://", "https://")):
-        raise ValueError("otlp must be a URL that begins with http:// or https://")
+        raise ValueError("give a URL that begins with http:// or https://")
     return url
+
+
+class Screen(_Model):
+    """[screen]: a service that reads what goes to the model."""
+
+    endpoint: Annotated[str, AfterValidator(_endpoint)] = ""
+    key: Annotated[str, AfterValidator(lambda source: source and grammar.secret_source(source))] = ""
+    timeout: Seconds = Field(default=spec.Screen.timeout, gt=0, le=60)
+    outage: Literal["deny", "allow"] = "deny"
 
 
 class Sandbox(_Model):
@@ -245,6 +276,8 @@ class ServerSpec(_Model):
     egress: Annotated[tuple[EgressRule, ...], AfterValidator(_hosts_once)] = Field(default=(), strict=False)
     secrets: Annotated[tuple[SecretBinding, ...], AfterValidator(_named_once)] = Field(default=(), strict=False)
     tools: Tools = Tools()
+    guards: Guards = Guards()
+    screen: Screen = Screen()
     sandbox: Sandbox = Sandbox()
 
     @model_validator(mode="after")
@@ -268,12 +301,29 @@ class Exporters(_Model):
     otlp: Annotated[str, AfterValidator(_endpoint)] = ""
 
 
+class Audit(_Model):
+    """[audit] of config.toml."""
+
+    sync: bool = True
+    arguments: Literal["digest", "values"] = "digest"
+
+
+def _trusted_key(text: str) -> str:
+    from bulkhead.config.signed import is_key
+
+    if not is_key(text):
+        raise ValueError('give a key as `bulkhead policy keygen` prints it: "ed25519:" and 32 bytes in base64')
+    return text
+
+
 class Settings(_Model):
     """config.toml. limits holds the defaults of every profile: only the keys that are written count."""
 
     engine: Literal["auto", "docker", "oci", "kubernetes"] = "auto"
     exporters: Exporters = Exporters()
+    audit: Audit = Audit()
     limits: Limits = Field(default_factory=Limits)
+    trusted_keys: tuple[Annotated[str, AfterValidator(_trusted_key)], ...] = Field(default=(), strict=False)
 
 
 def to_spec(model: ServerSpec) -> spec.ServerSpec:

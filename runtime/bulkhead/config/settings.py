@@ -6,7 +6,7 @@ import os
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from bulkhead.config.documents import read_document
 from bulkhead.errors import ProfileError
@@ -54,12 +54,25 @@ class Exporters:
 
 
 @dataclass(frozen=True)
+class Audit:
+    """What the audit log takes down. sync: each record is on the disk before its message goes on."""
+
+    sync: bool = True
+    arguments: Literal["digest", "values"] = "digest"
+
+
+@dataclass(frozen=True)
 class Settings:
-    """config.toml. limits holds the user's defaults for every profile: only what is written there."""
+    """config.toml. limits holds the user's defaults for every profile: only what is written there.
+
+    trusted_keys: whose signatures profiles need; none: no profile needs one.
+    """
 
     engine: str = "auto"
     exporters: Exporters = Exporters()
+    audit: Audit = Audit()
     limits: Mapping[str, Any] = field(default_factory=dict)
+    trusted_keys: tuple[str, ...] = ()
 
 
 def load_settings(path: Path | None = None) -> Settings:
@@ -78,4 +91,5 @@ def load_settings(path: Path | None = None) -> Settings:
     except ValidationError as error:
         raise problems_of(error, schema.Settings)[0].error(document.where) from None
     limits = found.limits.model_dump(include=found.limits.model_fields_set)
-    return Settings(found.engine, Exporters(**found.exporters.model_dump()), limits)
+    exporters, audit = Exporters(**found.exporters.model_dump()), Audit(**found.audit.model_dump())
+    return Settings(found.engine, exporters, audit, limits, found.trusted_keys)

@@ -198,6 +198,21 @@ def with_id(request: Request, new_id: Id) -> bytes:
     return encode(json.loads(request.raw) | {"id": new_id})
 
 
+def with_params(request: Request, params: dict[str, Any]) -> Request:
+    """The same request with other params; unknown envelope keys are kept."""
+    return request._replace(raw=encode(json.loads(request.raw) | {"params": params}), params=params)
+
+
+def with_result(answer: Answer, result: dict[str, Any]) -> Answer:
+    """The same answer with another result; unknown envelope keys are kept."""
+    return answer._replace(raw=encode(json.loads(answer.raw) | {"result": result}), result=result)
+
+
+def with_error(answer: Answer, error: dict[str, Any]) -> Answer:
+    """The same answer with another error; unknown envelope keys are kept."""
+    return answer._replace(raw=encode(json.loads(answer.raw) | {"error": error}), error=error)
+
+
 def meta(params: dict[str, Any]) -> dict[str, Any]:
     """``params._meta``, or nothing where it is missing or no object."""
     value = params.get("_meta")

@@ -22,6 +22,8 @@ T = TypeVar("T")
 OWN_PREFIX = "bulkhead/"
 # Where a modern request says its version, in params._meta.
 PROTOCOL_KEY = "io.modelcontextprotocol/protocolVersion"
+# And what it can do.
+CAPABILITIES_KEY = "io.modelcontextprotocol/clientCapabilities"
 _REMEMBERED = 1024
 _MAX_ASKED = 64
 
@@ -75,9 +77,10 @@ class Ids(Generic[T]):
             self._left(entry)
         return entry
 
-    def end(self) -> list[T]:
-        """What belongs to all that are in flight: the server has ended, and answers nothing of before any more."""
-        entries = [entry for request_id in list(self.pending) if (entry := self.drop(request_id)) is not None]
+    def end(self, reached: Callable[[T], bool] = lambda _: True) -> list[T]:
+        """What belongs to all that reached the server: it has ended, and answers nothing of before any more."""
+        ended = [request_id for request_id, entry in self.pending.items() if reached(entry)]
+        entries = [entry for request_id in ended if (entry := self.drop(request_id)) is not None]
         self._cancelled.clear()
         return entries
 
