@@ -1,7 +1,8 @@
 """What looks like a secret in plain text: in a profile it would lie in a repository, in `inspect` and in logs. PURE.
 
-Rules: a known form is refused wherever it stands; a name that says "password" is refused with any value but an empty
-one, a placeholder or a path; everything else only when it is as random as a key. A finding never repeats the value.
+Rules: what begins like a known form is refused wherever it stands (policy/shapes.py has the forms); a name that says
+"password" is refused with any value but an empty one, a placeholder or a path; everything else only when it is as
+random as a key. A finding never repeats the value.
 """
 
 from __future__ import annotations
@@ -12,25 +13,12 @@ from itertools import pairwise
 from math import log2
 from typing import TYPE_CHECKING
 
+from bulkhead.policy import shapes
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-# Issuers' own prefixes, each with what it belongs to.
-_FORMS = {
-    "a private key": re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY"),
-    "a GitHub token": re.compile(r"\b(?:gh[pousr]_[A-Za-z0-9]{16}|github_pat_[A-Za-z0-9_]{16})"),
-    "a GitLab token": re.compile(r"\bgl(?:pat|dt|rt|cbt)-[A-Za-z0-9_-]{16}"),
-    "an API key": re.compile(r"\b[sr]k[-_](?:ant-|proj-|live_|test_)?[A-Za-z0-9_-]{16}"),
-    "a Slack token": re.compile(r"\b(?:xox[abeoprs]-|xapp-)[A-Za-z0-9-]{8}"),
-    "an AWS key": re.compile(r"\b(?:AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{12}"),
-    "a Google key": re.compile(r"\b(?:AIza[A-Za-z0-9_-]{20}|ya29\.[A-Za-z0-9_-]{16})"),
-    "an npm token": re.compile(r"\bnpm_[A-Za-z0-9]{16}"),
-    "a PyPI token": re.compile(r"\bpypi-[A-Za-z0-9_-]{16}"),
-    "a Hugging Face token": re.compile(r"\bhf_[A-Za-z0-9]{16}"),
-    "a JSON Web Token": re.compile(r"\beyJ[A-Za-z0-9_-]{8,}"),
-    "credentials of a request": re.compile(r"\b(?:bearer|basic)\s+[A-Za-z0-9._~+/=-]{8}", re.IGNORECASE),
-    "a URL with a password": re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/\s:@]*:(?![<$])[^/\s@]+@"),
-}
+_FORMS = [(kind, re.compile(form)) for kind, form in shapes.beginnings()]
 _TELLING_NAME = re.compile(
     r"(?:^|[_.-])(?:TOKEN|SECRET|PASSWORD|PASSWD|PASSPHRASE|API_?KEY|KEY|CREDENTIALS?|PAT)$", re.IGNORECASE
 )
@@ -46,9 +34,9 @@ _OPTION = re.compile(r"-{0,2}([A-Za-z][A-Za-z0-9_.-]*)\s*[=:]\s*(.*)", re.DOTALL
 
 def in_text(text: str) -> str:
     """What the text looks like by its form alone; "" for nothing."""
-    for what, form in _FORMS.items():
+    for kind, form in _FORMS:
         if form.search(text):
-            return what
+            return f"{'an' if kind[0] in 'AOn' else 'a'} {kind}"
     plain = _DIGEST.sub("", _UUID.sub("", text))
     hexadecimal = any(_entropy(word) > 3.0 for word in _HEX.findall(plain))
     return "a random key" if hexadecimal or any(_random(word) for word in _WORD.findall(plain)) else ""
