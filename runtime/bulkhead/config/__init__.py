@@ -4,6 +4,7 @@ Importing this imports no pydantic: a profile that was judged before is taken fr
 """
 
 from bulkhead.config.flags import Flags
+from bulkhead.config.keys import command_key, profile_key
 from bulkhead.config.profiles import (
     Found,
     check_profile,
@@ -20,12 +21,14 @@ __all__ = [
     "Flags",
     "Found",
     "check_profile",
+    "command_key",
     "config_dir",
     "find_profile",
     "list_profiles",
     "load_profile",
     "load_settings",
     "profile_digest",
+    "profile_key",
     "spec_from_command",
     "state_dir",
     "state_path",

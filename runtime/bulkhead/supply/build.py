@@ -18,7 +18,19 @@ import anyio.to_thread
 from bulkhead.errors import IntegrityError, StartError
 from bulkhead.supply import host, job, locks, registries
 from bulkhead.supply.bases import base, gate
-from bulkhead.supply.images import BASE, COMMAND, LOCK, PACKAGE, RECIPE, SOURCE, copy_name, find, find_package, sha256
+from bulkhead.supply.images import (
+    BASE,
+    COMMAND,
+    LOCK,
+    PACKAGE,
+    RECIPE,
+    SOURCE,
+    copy_name,
+    find,
+    find_package,
+    remember_built,
+    sha256,
+)
 from bulkhead.supply.names import Package, image_name, lock_path, parse
 from bulkhead.supply.recipes import recipe
 
@@ -40,10 +52,13 @@ async def build(server: Server, engine: Engine, *, state: Path, say: Callable[[s
         if found := find(server, engine, state=state):
             return found
         if server.package:
-            return await _package(parse(server.package), engine, state=state, say=say)
-        if "@sha256:" in server.image:
-            return await _copy(server.image, engine, say=say)
-        return await base(engine, server.image, state=state, say=say)
+            made = await _package(parse(server.package), engine, state=state, say=say)
+        elif "@sha256:" in server.image:
+            made = await _copy(server.image, engine, say=say)
+        else:
+            made = await base(engine, server.image, state=state, say=say)
+        remember_built(state, made.digest)
+        return made
 
 
 async def newest(registry: str, name: str, engine: Engine, *, state: Path, say: Callable[[str], None]) -> str:

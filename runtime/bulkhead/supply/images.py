@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bulkhead.errors import StartError
+from bulkhead.errors import IntegrityError, StartError
 from bulkhead.supply.names import image_name, lock_path, parse, slug
 from bulkhead.supply.pins import resolve_newest
 from bulkhead.supply.recipes import recipe
@@ -59,6 +59,31 @@ def built_image(server: Server, engine: Engine, *, state: Path) -> BuiltImage | 
     """The image of a server, if it is there. Blocks; errors as image_for()."""
     found = find(server, engine, state=state)
     return _checked(server, found) if found else None
+
+
+def former_image(server: Server, engine: Engine, digest: str) -> BuiltImage:
+    """The image of this digest, which the server had before. Raises IntegrityError (reason "pin") if it is gone."""
+    found = engine.images.find(digest)
+    if found is None or found.digest != digest:
+        what, hint = f"the image {digest} is not there any more", "`bulkhead approve` takes the one that is"
+        raise IntegrityError(what, why="the last rollback went back to it", hint=hint)
+    return _checked(server, found)
+
+
+def was_built(state: Path, digest: str) -> bool:
+    """Whether this user's Bulkhead has made the image."""
+    return _built(state, digest).exists()
+
+
+def remember_built(state: Path, digest: str) -> None:
+    """For was_built()."""
+    path = _built(state, digest)
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    path.touch()
+
+
+def _built(state: Path, digest: str) -> Path:
+    return state / "built" / digest.removeprefix("sha256:")
 
 
 def _checked(server: Server, found: ImageInfo) -> BuiltImage:
