@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 class SessionStatus:
     """One runner's session. sandbox is "" while none runs; last_end is how the last one ended, as "oom".
 
-    refused: what its server wanted to reach last, and might not: "HOST:PORT", or "HOST". secrets: the names of those
-    that its server has; a runner that has any takes SIGUSR1 for their revocation, and another one would die of it.
+    refused: what its server wanted to reach last, and might not: "HOST:PORT", or "HOST". containers: the engine's ids
+    of its containers, or of the last ones. killed: it has heard the kill switch, for which every runner takes SIGUSR2.
+    secrets: the names of those that its server has; a runner that has any takes SIGUSR1 for their revocation, and
+    another one would die of it.
     """
 
     server: str
@@ -28,6 +30,8 @@ class SessionStatus:
     starts: int = 0
     last_end: str = ""
     refused: tuple[str, ...] = ()
+    containers: tuple[str, ...] = ()
+    killed: bool = False
     secrets: tuple[str, ...] = ()
 
 

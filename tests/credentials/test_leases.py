@@ -61,6 +61,10 @@ class Files:
     """What a sandbox has."""
 
     written: dict[str, bytes] = field(default_factory=dict)
+    noted: list[tuple[str, str]] = field(default_factory=list)
+
+    def note(self, event: str, name: str) -> None:
+        self.noted.append((event, name))
 
     async def write(self, name: str, value: bytes | None) -> None:
         if value is None:
@@ -80,7 +84,7 @@ def run(
         files = Files()
         with anyio.fail_after(20):
             async with anyio.create_task_group() as tasks:
-                lease.begin(tasks, files.write)
+                lease.begin(tasks, files.write, files.note)
                 await test(lease, files)
                 tasks.cancel_scope.cancel()
 
@@ -95,7 +99,7 @@ async def until(holds: Callable[[], bool]) -> None:
 def test_it_is_there_while_a_call_is_in_flight_and_fetched_anew_for_the_next() -> None:
     till = Till()
 
-    async def test(lease: Lease, _: Files) -> None:
+    async def test(lease: Lease, files: Files) -> None:
         for number in (b"1", b"2"):
             call = Trace()
             assert lease.value() is None
@@ -105,6 +109,7 @@ def test_it_is_there_while_a_call_is_in_flight_and_fetched_anew_for_the_next() -
             assert lease.value() is None
             assert call.events == ["granted"]
         await until(lambda: till.revoked == 2)
+        assert files.noted == [("granted", "TOKEN"), ("granted", "TOKEN")]
 
     run(test, till)
 

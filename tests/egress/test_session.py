@@ -306,7 +306,7 @@ def test_ps_and_stop_know_the_sandbox_and_not_its_gate(opened: Opener, sink: Sin
 
 def test_kill_all_takes_the_gates_along(opened: Opener, sink: Sink) -> None:
     session = opened(sink.port)
-    assert session.command("kill", "--all") == "stopped 1 of 1 sandboxes\n"
+    assert ": ended by its runner, after " in session.command("kill", "--all")
     until(lambda: not session.containers(), 5)
 
 

@@ -1,4 +1,4 @@
-"""`ps`, `stop`, `kill` and `gc`: the sandboxes of this user, whichever runner started them."""
+"""`ps`, `stop` and `gc`: the sandboxes of this user, whichever runner started them."""
 
 from __future__ import annotations
 
@@ -15,19 +15,29 @@ if TYPE_CHECKING:
 
     from bulkhead.engines.base import Engine, SandboxInfo
 
+_PS = """examples:
+  bulkhead ps
+  bulkhead ps --json | jq -r '.[] | select(.last_end == "oom") | .server'
+"""
+_STOP = """example:
+  bulkhead stop time-3f          the beginning of an id, as `bulkhead ps` shows it
+"""
+_GC = """example:
+  bulkhead gc                    sandboxes of living sessions stay
+"""
+
 
 def add_parser(commands: Any) -> None:
-    """The four commands."""
-    ps = commands.add_parser("ps", help="sandboxes that run, and how the last one of each session ended")
+    """The three commands."""
+    ps = commands.add_parser("ps", help="sandboxes that run, and how the last one of each session ended", epilog=_PS)
     ps.add_argument("--json", action="store_true", help="for programs")
     ps.set_defaults(run=_command(_ps))
-    stop = commands.add_parser("stop", help="stops one sandbox; its session starts another when it is asked again")
+    stop_help = "stops one sandbox; its session starts another when it is asked again"
+    stop = commands.add_parser("stop", help=stop_help, epilog=_STOP)
     stop.add_argument("id", help="the sandbox's id, or the beginning of it")
     stop.set_defaults(run=_command(_stop))
-    kill = commands.add_parser("kill", help="stops every sandbox of this user at once")
-    kill.add_argument("--all", action="store_true", required=True)
-    kill.set_defaults(run=_command(_kill))
-    gc = commands.add_parser("gc", help="removes what a crash of a runner, the engine or the machine left")
+    gc_help = "removes what a crash of a runner, the engine or the machine left"
+    gc = commands.add_parser("gc", help=gc_help, epilog=_GC)
     gc.set_defaults(run=_command(_gc))
 
 
@@ -112,16 +122,6 @@ async def _stop(args: argparse.Namespace, engine: Engine) -> int:
         raise UsageError(what, hint="`bulkhead ps` lists them")
     await engine.remove(found[0])
     sys.stdout.write(f"stopped {found[0]}\n")
-    return 0
-
-
-async def _kill(args: argparse.Namespace, engine: Engine) -> int:
-    del args
-    infos = await engine.list()
-    for info in infos:
-        await engine.remove(info.id)
-    count = sum(not info.gate for info in infos)
-    sys.stdout.write(f"stopped {count} of {count} sandboxes\n")
     return 0
 
 

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from bulkhead.spec import SecretBinding
 
     Write = Callable[[str, bytes | None], Awaitable[None]]
+    Note = Callable[[str, str], None]
 
 # The attribute of an event that names the secret.
 _NAME = "bulkhead.secret"
@@ -67,16 +68,21 @@ class Lease:
         self._until = 0.0  # time.monotonic() seconds
         self._holders: list[Trace] = []
         self._revoked = False
+        self._suspended = 0  # times
         self._keeping: CancelScope | None = None
         self._tasks: TaskGroup
         self._write: Write
+        self._note: Note
         self._lock: Lock
 
-    def begin(self, tasks: TaskGroup, write: Write) -> None:
-        """Within the event loop: tasks carry renewals and ends; write puts a file into the sandbox, or takes it out."""
+    def begin(self, tasks: TaskGroup, write: Write, note: Note) -> None:
+        """Within the event loop: tasks carry renewals and ends; write puts a file into the sandbox, or takes it out.
+
+        note is told of each event, with the secret's name.
+        """
         from anyio import Lock  # noqa: PLC0415 - a sandbox is started before there is an event loop
 
-        self._tasks, self._write, self._lock = tasks, write, Lock()
+        self._tasks, self._write, self._note, self._lock = tasks, write, note, Lock()
 
     def hand(self) -> bytes:
         """What the sandbox is given at its start: the placeholder, or the value. Blocks. Raises SecretError."""
@@ -109,6 +115,7 @@ class Lease:
                 await self._fetch()
             self._holders.append(trace)
         trace.event("bulkhead.secret.granted", **{_NAME: self.name})
+        self._note("granted", self.name)
 
     def close(self, trace: Trace) -> None:
         """The call has ended, whether or not open() came to its end."""
@@ -121,6 +128,11 @@ class Lease:
         """For good, in this session: calls that need it fail from now on."""
         self._revoked = True
         self._drop("revoked")
+
+    def suspend(self) -> None:
+        """For the calls that are in flight, or that wait for it; one that begins later gets it anew."""
+        self._suspended += 1
+        self._drop("suspended")
 
     def end(self) -> Fetched | None:
         """The session is over: what is to be revoked."""
@@ -135,8 +147,13 @@ class Lease:
     async def _fetch(self) -> None:
         from anyio import to_thread  # noqa: PLC0415 - see begin()
 
+        suspended = self._suspended
         fetched = await to_thread.run_sync(self._provider.fetch)
         self._require()
+        if suspended != self._suspended:
+            await _revoked(fetched)
+            why, hint = "its server was killed meanwhile", "`bulkhead release` lets it go on"
+            raise SecretError(f"the secret {self.name} is not available", why=why, hint=hint)
         if self.binding.use == "file":
             await self._write(self.name, fetched.value)
         self._take(fetched)
@@ -186,6 +203,7 @@ class Lease:
         await _revoked(fetched)
 
     def _tell(self, event: str) -> None:
+        self._note(event, self.name)
         for trace in self._holders:
             trace.event(f"bulkhead.secret.{event}", **{_NAME: self.name})
 
@@ -215,10 +233,14 @@ class Leases:
             {it.name: value for it, value in given if it.is_file},
         )
 
-    def begin(self, tasks: TaskGroup, write: Write) -> None:
+    def begin(self, tasks: TaskGroup, write: Write, note: Note) -> None:
         """See Lease.begin()."""
         for lease in self._all:
-            lease.begin(tasks, write)
+            lease.begin(tasks, write, note)
+
+    def values(self) -> dict[str, bytes]:
+        """What is known now, by name: the values of those that are open, or that the sandbox has."""
+        return {lease.name: value for lease in self._all if (value := lease.value()) is not None}
 
     def started(self) -> None:
         """A sandbox runs that has what hand() gave."""
@@ -244,3 +266,8 @@ class Leases:
         for lease in self._all:
             if name in ("", lease.name):
                 lease.revoke()
+
+    def suspend(self) -> None:
+        """All of them, see Lease.suspend(): while a server is killed no call begins."""
+        for lease in self._all:
+            lease.suspend()

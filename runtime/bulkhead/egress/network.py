@@ -49,6 +49,11 @@ class Network:
         self._journal = journal
         self._visits: set[asyncio.Task[None]] = set()
 
+    @property
+    def containers(self) -> tuple[str, ...]:
+        """The gate's, see engines.base.Sandbox."""
+        return self._gate.containers
+
     async def serve(self) -> None:
         """Until the gate has ended."""
         try:
@@ -113,6 +118,7 @@ class Gated:
 
     def __init__(self, sandbox: Sandbox, network: Network) -> None:
         self.id = sandbox.id
+        self.containers = (*sandbox.containers, *network.containers)
         self.stdin: ByteSendStream = sandbox.stdin
         self.stdout: ByteReceiveStream = sandbox.stdout
         self.stderr: ByteReceiveStream = sandbox.stderr

@@ -33,6 +33,7 @@ class Gate:
 
     def __init__(self, sandbox: Sandbox, mode: str, sockets: Sequence[socket.socket], first: bytes, most: int) -> None:
         self.id = sandbox.id
+        self.containers = sandbox.containers
         self.mode = mode
         self._sandbox = sandbox
         self._sockets = sockets

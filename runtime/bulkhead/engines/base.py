@@ -94,9 +94,13 @@ class ImageInfo:
 
 
 class Sandbox(Protocol):
-    """The running container of one server for one session."""
+    """The running container of one server for one session.
+
+    containers: the engine's own ids of it and of its gate, by which processes.py finds what runs in them.
+    """
 
     id: str
+    containers: tuple[str, ...]
     stdin: ByteSendStream
     stdout: ByteReceiveStream
     stderr: ByteReceiveStream

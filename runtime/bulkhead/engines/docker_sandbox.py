@@ -40,6 +40,7 @@ class DockerSandbox:
 
     def __init__(self, client: Client, plan: Plan, started: Started, *, removed: Callable[[], None]) -> None:
         self.id = plan.id
+        self.containers: tuple[str, ...] = (started.id,)
         self.gone = False
         self._client = client
         self._removed = removed

@@ -121,6 +121,7 @@ class FakeSandbox:
 
     def __init__(self, daemon: FakeDaemon, plan: Plan, owner: tuple[str, str]) -> None:
         self.id = plan.id
+        self.containers: tuple[str, ...] = (plan.id,)
         self.owner = owner
         self.started = time.time()
         self.secrets = dict(plan.files)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from bulkhead.errors import ProfileError, UnenforceableError
+from bulkhead.errors import ProfileError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -167,9 +167,8 @@ def plan_for(
 
     image_command is the package's own entry point, seccomp the filter as JSON, owners the uid and gid of each mount's
     source, gate the id of the gate that it joins, handed what it gets of its secrets, trusted the certificates that
-    stand in the place of its image's. Raises ProfileError, and UnenforceableError for what this version cannot do.
+    stand in the place of its image's. Raises ProfileError.
     """
-    _refuse_what_is_not_there_yet(spec)
     binds = tuple(sorted((Bind(m.source, m.target, m.write) for m in spec.mounts), key=lambda bind: bind.target))
     uid, gid = _user(spec, sandbox_id, owners)
     placeholders = handed.placeholders if handed else {}
@@ -233,16 +232,6 @@ def own_user(sandbox_id: str) -> tuple[int, int]:
     """A uid and gid that no account of the machine has, and no other sandbox."""
     own = FIRST_UID + int.from_bytes(sha256(sandbox_id.encode()).digest()[:8]) % UIDS
     return own, own
-
-
-def _refuse_what_is_not_there_yet(spec: ServerSpec) -> None:
-    """Egress is not among it: without a gate there is no network, which allows less than any rule."""
-    if spec.tools.approve:
-        raise UnenforceableError(
-            f"{spec.name}: [tools] approve cannot be enforced",
-            why="this version of bulkhead cannot ask the person, and a call that needs a yes is never just made",
-            hint="move these tools to deny, or take approve out",
-        )
 
 
 def _command(spec: ServerSpec, image_command: tuple[str, ...]) -> tuple[str, ...]:
