@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bulkhead.errors import IntegrityError
-from bulkhead.pins import walk
+from bulkhead.pins import book, walk
 from bulkhead.pins.decide import approve
 from tests.pins.conftest import tool
 from tests.pins.rich import INTRODUCTION, PROMPT, RESOURCE, TOOL
@@ -150,6 +150,15 @@ def test_a_list_without_an_end_gets_one(session: Any, monkeypatch: pytest.Monkey
     assert pages[2].notes == ("tools/list has no end: the rest is left out",)
     assert first.book.needs_listing("tools/call") is None
     assert first.why("tool-3").startswith("tool 'tool-3' is not known")
+
+
+def test_what_is_too_much_to_scan_is_held(session: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(book, "MOST_SCANNED", 1000)
+    first = session()
+    judged = first.tools(tool("a"), tool("long", "word " * 200), following="1")
+    assert names(judged) == ["a"]
+    assert "there is too much text to scan all of it" in judged.changes[0].why
+    assert names(first.tools(tool("b"), cursor="1")) == [], "the room is the session's"
 
 
 @pytest.mark.parametrize(("bound", "most"), [("MOST_ITEMS", 5), ("MOST_BYTES", 100)])

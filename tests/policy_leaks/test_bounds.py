@@ -53,7 +53,7 @@ def test_as_many_as_can_be_looked_at_are() -> None:
     made = cases.texts(leaks.results(cases.said(*texts), cases.context()))
     assert set(made) == {"[redacted: npm token]."}
     error = cases.denial(leaks.results(cases.said(*texts, texts[0]), cases.context()))
-    assert error.reason == "secret-leak"
+    assert error.reason == "leak"
 
 
 @pytest.mark.parametrize("padding", [0, 2**18 - 30, 2**18 - 5, 2**18, 2**19 - 1])

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from bulkhead.policy.pins import Held
 
 _MOST_NOTES = 20
+# Characters of what is new or changed in a session. Hostile text takes 6 us a character, and nothing else runs then.
+MOST_SCANNED = 2**20
 _KINDS = {kind.name: kind for kind in LISTS.values()}
 # What is not listed is not there; a resource can be read that no list names.
 _CLOSED = ("tool", "prompt")
@@ -64,6 +66,7 @@ class PinBook:
         self._missed: set[str] = set()
         self._mine: dict[str, str] = {}  # digests of what this session pinned
         self._asked: Pins | None = None
+        self._room = MOST_SCANNED
 
     def started(
         self, *, image: str, built: bool, profile: Mapping[str, Any], profile_path: str, strange: bool
@@ -214,9 +217,12 @@ class PinBook:
             return {}, ()
         with self._store.locked():
             pins = self._store.pins()
-            comparison = Comparison(pins.items, declared=declared, door=door, gone=gone, others=self._others)
+            comparison = Comparison(
+                pins.items, declared=declared, door=door, gone=gone, others=self._others, room=self._room
+            )
             judged = ((item.key, comparison.held(item, digests[item.key])) for item in declared)
             held = {key: one for key, one in judged if one is not None}
+            self._room = comparison.room
             self._pin(pins, comparison.fresh, digests)
             self._hold(held)
         return held, tuple(comparison.notes[:_MOST_NOTES])

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from bulkhead.policy.pins import Held
 
-MOST_PAGES, MOST_ITEMS, MOST_BYTES = 1000, 10_000, 64 * 2**20
+MOST_PAGES, MOST_ITEMS, MOST_BYTES = 100, 10_000, 64 * 2**20
 
 
 class Walk:

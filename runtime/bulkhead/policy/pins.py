@@ -67,7 +67,7 @@ class Comparison:
     """Items of one page against what is pinned. What came to nothing is in fresh: new, and let in.
 
     declared: what is on the page. gone: the keys of pinned items that are not declared now. others: gives the names of
-    each other server's tools. notes: what is told of what passes.
+    each other server's tools. room: how many characters may still be scanned. notes: what is told of what passes.
     """
 
     def __init__(
@@ -78,7 +78,9 @@ class Comparison:
         door: bool,
         gone: Iterable[str],
         others: Callable[[], Mapping[str, Collection[str]]],
+        room: int,
     ) -> None:
+        self.room = room
         self.fresh: dict[str, Item] = {}
         self.notes: list[str] = []
         self._pinned = pinned
@@ -95,8 +97,10 @@ class Comparison:
         pinned = self._pinned.get(item.key)
         if pinned is not None and not item.odd and pinned.digest == digest_now:
             return None
-        findings = tuple(self._scanned(item))
+        self.room -= len(canonical(item.value))
+        findings = tuple(self._scanned(item)) if self.room > 0 else ()
         stop = tuple(f"{one.why}, at {one.at or 'its whole'}" for one in findings if one.level == "hold")
+        stop += () if self.room > 0 else ("there is too much text to scan all of it",)
         if item.odd:
             return Held(item.key, digest(item.value), item.value, (item.odd, *stop), findings=findings, odd=item.odd)
         if pinned is not None:
