@@ -24,10 +24,14 @@ class InFlight(Protocol):
 
     trace: Call
     refused: list[str]  # what its server wanted to reach meanwhile, and might not: "HOST:PORT", or "HOST"
+    reached: list[str]  # the hosts that it did reach
 
 
 class Connections:
-    """The Journal of one session. refused: what was refused last, oldest first. changed is called when it grows."""
+    """The Journal of one session. refused: what was refused last, oldest first. changed is called when it grows.
+
+    record takes each connection, for those who keep a record of it.
+    """
 
     def __init__(
         self,
@@ -36,6 +40,7 @@ class Connections:
         *,
         say: Callable[[str], None],
         in_flight: Callable[[], Sequence[InFlight]],
+        record: Callable[[Connection], None],
         changed: Callable[[], None],
     ) -> None:
         self.refused: tuple[str, ...] = ()
@@ -43,6 +48,7 @@ class Connections:
         self._recorder = recorder
         self._say = say
         self._in_flight = in_flight
+        self._record = record
         self._changed = changed
         self._told: set[str] = set()
 
@@ -61,6 +67,7 @@ class Connections:
             requests = tuple(request for request in requests if _is_news(target, request))
             if not requests:
                 return
+        self._record(connection)
         self._recorder.connected(
             f"connect {target}" if connection.port else f"resolve {target}",
             (connection.begun_ns, connection.ended_ns),
@@ -73,6 +80,10 @@ class Connections:
                 if _is_news(target, request):
                     request.refused.append(target)
             self._tell(target, connection)
+            return
+        for request in requests:
+            if target not in request.reached and len(request.reached) < _MAX_KEPT:
+                request.reached.append(target)
 
     def _tell(self, target: str, connection: Connection) -> None:
         if target in self._told or len(self._told) > _MAX_TOLD:

@@ -22,7 +22,7 @@ from bulkhead.wire.frames import Splitter
 from bulkhead.wire.session import OWN_PREFIX
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from anyio.abc import TaskGroup
 
@@ -47,12 +47,17 @@ _IDLE_TICK = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """What `ps` shows of a session: written by the runner when it changes, never for a call."""
+    """What `ps` shows of a session: written by the runner when it changes, never for a call.
+
+    containers: those of the sandbox, or of the last. killed: the kill switch was heard, and nothing was started since.
+    """
 
     sandbox: str = ""
     starts: int = 0
     last_end: str = ""
     refused: tuple[str, ...] = ()
+    containers: tuple[str, ...] = ()
+    killed: bool = False
 
 
 @dataclass(slots=True)
@@ -66,7 +71,7 @@ class Replay:
 class Keeper:
     """One session's sandboxes, one after the other; all attributes are of the one that runs now, or of the last.
 
-    launch starts a fresh one. hear takes each line that it says, bury the reason and the cause of each one's end. say
+    launch starts a fresh one. hear takes the lines that it says, bury the reason and the cause of each one's end. say
     prints a line for the person, publish takes what `ps` shows.
     """
 
@@ -76,7 +81,7 @@ class Keeper:
         session: Session[Pending],
         launch: Callable[[TaskGroup], Awaitable[Sandbox]],
         *,
-        hear: Callable[[bytes | Overlong], Awaitable[None]],
+        hear: Callable[[Iterator[bytes | Overlong]], Awaitable[None]],
         bury: Callable[[BulkheadError, Exit], Awaitable[None]],
         recorder: Telemetry,
         log: ServerLog,
@@ -101,6 +106,7 @@ class Keeper:
         self._status = Status()
         self._restarts: deque[float] = deque()
         self._dying: anyio.Event | None = None  # set once the sandbox that is being stopped is gone
+        self._killed: BulkheadError | None = None  # since the last start
         self._leaving = False
         self._heard_out = anyio.Event()  # all that the sandbox said has gone to the host, and its end
         self._starting = anyio.Lock()
@@ -114,12 +120,15 @@ class Keeper:
 
     async def ready(self) -> None:
         """Waits while one is being stopped, or a request would fail for what others did."""
-        if self._dying is not None:
+        if self._dying is not None and self._killed is None:
             await self._dying.wait()
 
     async def revived(self, request: Request | None) -> Sandbox:
         """The living sandbox, started if there is none. Raises BulkheadError, told once."""
+        if self.sandbox is not None and not self._starting.locked():  # locked: it has its handshake still to take
+            return self.sandbox
         async with self._starting:
+            await self.ready()  # the start that this one waited for may have failed
             if self.sandbox is None:
                 if self.last_error is not None and not self._status.starts:
                     raise self.last_error
@@ -171,6 +180,15 @@ class Keeper:
             with anyio.CancelScope(shield=True):
                 await sandbox.stop(GRACE)
 
+    async def kill(self, error: BulkheadError) -> None:
+        """Ends what runs or starts at once, and for error. Requests that wait for its end go on, to be refused."""
+        self.last_error = self._killed = error
+        self._note(replace(self._status, killed=True))
+        if self._dying is not None:
+            self._dying.set()
+        if (sandbox := self.sandbox) is not None:
+            await sandbox.stop(0)
+
     def note(self, *, refused: tuple[str, ...]) -> None:
         """For `ps`: what was refused last."""
         self._note(replace(self._status, refused=refused))
@@ -192,10 +210,17 @@ class Keeper:
 
     async def _start(self, request: Request | None) -> None:
         self._count_restart()
+        self._killed = None
+        if self._status.killed:
+            self._note(replace(self._status, killed=False))
         sandbox = await self._launch(self._tasks)
+        if self._killed is not None:
+            await sandbox.stop(0)
+            raise self._killed
         self._session.server.end()  # ids of the server before it are this one's to use
         self.sandbox, self.costs, self.spoken = sandbox, Costs(sandbox, self._tasks), False
-        self._note(replace(self._status, sandbox=sandbox.id, starts=self._status.starts + 1))
+        starts, containers = self._status.starts + 1, sandbox.containers
+        self._note(replace(self._status, sandbox=sandbox.id, starts=starts, containers=containers))
         self._recorder.sandbox_started(sandbox.id)
         self._tasks.start_soon(self._drain_stderr, sandbox)
         self._heard_out = anyio.Event()
@@ -226,12 +251,16 @@ class Keeper:
             await replay.done.wait()
         self.replay = None
         if not replay.done.is_set():
+            self._dying = self._dying or anyio.Event()
             await sandbox.stop(0, limit="timeout")
             raise LimitError("the server did not start again in time", hint="raise limits.start", reason="timeout")
+        if self.sandbox is None and self.last_error is not None:
+            raise self.last_error
         if replay.answer is None or replay.answer.error is not None:
+            self._dying = self._dying or anyio.Event()
             await sandbox.stop(0)
             error = replay.answer and replay.answer.error
-            why = f"it answered: {error['message']:.200}" if error else "it ended, or its answer was malformed"
+            why = f"it answered: {error['message']:.200}" if error else "its answer was malformed"
             raise StartError("the server did not take its handshake again", why=why, reason="exited")
         self.spoken = True
         if self._session.initialized is not None:
@@ -242,8 +271,7 @@ class Keeper:
         try:
             while True:
                 data = await sandbox.stdout.receive()
-                for line in splitter.feed(data):
-                    await self._hear(line)
+                await self._hear(splitter.feed(data))
         except GONE:
             pass
         self._dying = self._dying or anyio.Event()
@@ -253,7 +281,7 @@ class Keeper:
         await sandbox.stop(0)
         end = await sandbox.wait()
         if end.cause == "exited" and (rest := splitter.end()) is not None:
-            await self._hear(rest)
+            await self._hear(iter((rest,)))
         await self._ended(end)
         heard_out.set()
 
@@ -268,7 +296,8 @@ class Keeper:
         self._note(replace(self._status, sandbox="", last_end=str(end)))
         self.sandbox = None
         self.costs.settle()
-        error = obituary(end, self._spec, self.costs.last, spoken=self.spoken, last_words=self._log.last(3))
+        words = self._log.last(3)
+        error = self._killed or obituary(end, self._spec, self.costs.last, spoken=self.spoken, last_words=words)
         self._recorder.sandbox_ended("" if self._leaving else error.reason)
         if self._session.host.pending or not self._leaving:
             self.last_error = error

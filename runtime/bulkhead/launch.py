@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from bulkhead.engines import seccomp
 from bulkhead.engines.hardening import plan_for
 from bulkhead.spec import Server
-from bulkhead.supply.images import built_image, image_for
+from bulkhead.supply.images import built_image, former_image, image_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -156,27 +156,40 @@ class Launch:
         return Authority(sorted({host for injectable in injectables for host in injectable.hosts}))
 
 
-def ready(spec: ServerSpec, engine: Engine, *, seccomp_profile: Path, state: Path) -> Launch | None:
+def ready(spec: ServerSpec, engine: Engine, *, seccomp_profile: Path, state: Path, image: str = "") -> Launch | None:
     """Everything before the start of a server whose images are there; None where not. Blocks for milliseconds.
 
-    Raises ProfileError, StartError (reason ``build``) or EngineError.
+    image: the digest of a former one that is to run in the place of the server's. Raises ProfileError, StartError
+    (reason ``build``), IntegrityError (reason ``pin``) or EngineError.
     """
     images = [built_image(server, engine, state=state) for server in _needed(spec)]
     found = [image for image in images if image is not None]
-    return _launch(spec, engine, found, seccomp_profile, state) if len(found) == len(images) else None
+    if len(found) < len(images):
+        return None
+    return _launch(spec, engine, _with(image, found, spec, engine), seccomp_profile, state)
 
 
 async def prepare(
-    spec: ServerSpec, engine: Engine, *, seccomp_profile: Path, state: Path, say: Callable[[str], None]
+    spec: ServerSpec,
+    engine: Engine,
+    *,
+    seccomp_profile: Path,
+    state: Path,
+    say: Callable[[str], None],
+    image: str = "",
 ) -> Launch:
     """As ready(); an image that is not there is built or pulled."""
     images = [await image_for(server, engine, state=state, say=say) for server in _needed(spec)]
-    return _launch(spec, engine, images, seccomp_profile, state)
+    return _launch(spec, engine, _with(image, images, spec, engine), seccomp_profile, state)
 
 
 def _needed(spec: ServerSpec) -> list[Server]:
     """What has to have an image: the server, and the gate of one that has a network."""
     return [spec.server, Server(image=GATE)] if spec.egress else [spec.server]
+
+
+def _with(former: str, images: Sequence[BuiltImage], spec: ServerSpec, engine: Engine) -> Sequence[BuiltImage]:
+    return [former_image(spec.server, engine, former), *images[1:]] if former else images
 
 
 def _launch(

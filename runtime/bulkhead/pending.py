@@ -24,7 +24,8 @@ _PERSON = frozenset({"elicitation/create", "sampling/createMessage"})
 class Pending:
     """deadline is in time.monotonic() seconds. refused: what its server wanted to reach meanwhile, and might not.
 
-    leases: the secrets that it may use.
+    reached: the hosts that it did reach. leases: the secrets that it may use. notes: what guards found and no record
+    says yet. allowed: the digest of the call that a person allowed. judged: it was compared with the calls before it.
     """
 
     request: Request
@@ -34,7 +35,11 @@ class Pending:
     before: Usage | None = None
     waited: float = 0.0
     refused: list[str] = field(default_factory=list)
+    reached: list[str] = field(default_factory=list)
     leases: tuple[Lease, ...] = ()
+    notes: list[str] = field(default_factory=list)
+    allowed: str = ""
+    judged: bool = False
 
     def left(self) -> None:
         """It is not in flight any more."""

@@ -1,30 +1,34 @@
 """ONE session's pumps: what a host says goes to its sandbox, what the sandbox says comes back. Read this first.
 
-    host -> frame -> message -> guards -> span opens -> sandbox
-    sandbox -> frame -> message -> guards -> host -> span closes, with what the call used
+    host -> frame -> message -> span opens -> judged, on record -> leases -> sandbox
+    sandbox -> frame -> message -> judged, on record -> host -> span closes, with what the call used
 
-Rules: the bytes that came are the bytes that are forwarded. Every request that a host makes is answered once: by the
-server, or by an error that names the cause. A frame that is no message is dropped and told; where it meant to answer a
-live request, that request fails at once. When a sandbox ends, every request in flight is told why (keeper.py has its
-life and its limits). The session ends by cancelling its task group, whoever sees the end first.
+Rules: the bytes that came are the bytes that are forwarded, unless a guard rewrote them (judgement.py). Every request
+that a host makes is answered once: by the server, or by an error that names the cause. A frame that is no message is
+dropped and told; where it meant to answer a live request, that request fails at once. What takes time, as a person's
+word, keeps no other message waiting. When a sandbox ends, every request in flight is told why (keeper.py has its life
+and its limits). The session ends by cancelling its task group, whoever sees the end first.
 """
 
 from __future__ import annotations
 
 import time
-from collections import deque
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
 from bulkhead import telemetry
 from bulkhead.connections import Connections
-from bulkhead.errors import BulkheadError, LimitError, ProtocolError
+from bulkhead.errors import BulkheadError, IntegrityError, LimitError, ProtocolError
+from bulkhead.judgement import Judgement, error_type
 from bulkhead.keeper import GONE, GRACE, HANDSHAKE, LEAVE, Keeper
 from bulkhead.pending import Pending, postpone
-from bulkhead.policy import chain
-from bulkhead.policy.verdict import Context, Deny
+from bulkhead.person import AskedBack, Person
+from bulkhead.policy.declared import LISTS
+from bulkhead.policy.verdict import Context, Hold
+from bulkhead.questions import Questions
+from bulkhead.together import together
 from bulkhead.wire import broken, messages
 from bulkhead.wire.context import with_context
 from bulkhead.wire.frames import Overlong, Splitter
@@ -32,13 +36,15 @@ from bulkhead.wire.messages import Answer, Id, Malformed, Notification, Request
 from bulkhead.wire.session import LASTING, OWN_PREFIX, PROTOCOL_KEY, Session
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Iterator, Sequence
 
     from anyio.abc import ByteReceiveStream, ByteSendStream, TaskGroup
 
     from bulkhead.credentials.leases import Leases
     from bulkhead.engines.base import Exit, Sandbox
+    from bulkhead.judgement import Books
     from bulkhead.keeper import Status
+    from bulkhead.policy.verdict import Verdict
     from bulkhead.serverlog import ServerLog
     from bulkhead.spec import ServerSpec
     from bulkhead.telemetry import Telemetry
@@ -47,7 +53,10 @@ _MAX_TOLD = 10
 
 
 class Relay:
-    """One host session. launch starts a fresh sandbox; say prints a line for the person at stderr."""
+    """One host session. launch starts a fresh sandbox; say prints a line for the person at stderr.
+
+    Without leases the server has no secrets; without books nothing is pinned or put on record.
+    """
 
     def __init__(
         self,
@@ -59,6 +68,7 @@ class Relay:
         log: ServerLog,
         say: Callable[[str], None],
         leases: Leases | None = None,
+        books: Books | None = None,
         publish: Callable[[Status], None] = lambda _: None,
     ) -> None:
         self._spec = spec
@@ -66,19 +76,33 @@ class Relay:
         self._recorder = recorder
         self._say = say
         self._leases = leases
+        self._books = books
         self._session: Session[Pending] = Session(left=Pending.left)
+        self._to_server_own = Questions(self._ask_server)
+        self._to_host_own = Questions(self._to_host)
+        self._judgement = Judgement(
+            spec,
+            self._session,
+            books,
+            leases,
+            server=self._to_server_own,
+            person=Person(spec, books.state, self._session, self._to_host_own, tell=self._to_host, say=say)
+            if books is not None
+            else None,
+        )
         connections = Connections(
             spec.name,
             recorder,
             say=say,
             in_flight=self._in_flight,
+            record=self._judgement.connected,
             changed=lambda: self._keeper.note(refused=connections.refused),
         )
         self._keeper = Keeper(
             spec,
             self._session,
             lambda tasks: self._launched(launch(tasks, connections)),
-            hear=self._from_server,
+            hear=self._from_sandbox,
             bury=self._bury,
             recorder=recorder,
             log=log,
@@ -87,18 +111,22 @@ class Relay:
         )
         self._answered = False  # by any sandbox of this session
         self._protocol = ""
-        self._calls: deque[float] = deque()
         self._told = 0
         self._host_lock = anyio.Lock(fast_acquire=True)
         self._tasks: TaskGroup
 
     async def run(self, stop: anyio.Event | None = None) -> BulkheadError | None:
-        """Until the host closes its side, or stop is set. Returns why the server never answered, if it never did."""
+        """Until the host closes its side, or stop is set. Returns why the server never answered, if it never did.
+
+        Raises IntegrityError (reason ``audit``) where there can be no record of it.
+        """
+        await self._judgement.open()
         try:
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
+                self._judgement.begin(tasks, self._tell)
                 if self._leases is not None:
-                    self._leases.begin(tasks, self._keeper.write_secret)
+                    self._leases.begin(tasks, self._keeper.write_secret, self._judgement.secret)
                 self._keeper.begin(tasks)
                 if stop is not None:
                     tasks.start_soon(self._leave_on, stop)
@@ -113,12 +141,24 @@ class Relay:
             for entry in (*self._session.host.end(), *self._session.server.end()):
                 entry.trace.end("cancelled")
             await self._keeper.stop()
+            await self._judgement.end()
         return None if self._answered else self._keeper.last_error
+
+    async def kill(self, error: BulkheadError) -> None:
+        """Ends all that is in flight, and the sandbox; what is asked later is refused for as long as it is killed."""
+        if self._leases is not None:
+            self._leases.suspend()
+        async with anyio.create_task_group() as tasks:  # a host that does not read keeps nothing alive
+            tasks.start_soon(self._keeper.kill, error)
+            for entry in self._session.host.end():
+                tasks.start_soon(self._fail, entry, error)
 
     async def _launched(self, starting: Awaitable[Sandbox]) -> Sandbox:
         sandbox = await starting
         if self._leases is not None:
             self._leases.started()
+        if self._books is not None:
+            self._books.pins.restarted()
         return sandbox
 
     # From the host
@@ -130,8 +170,7 @@ class Relay:
                 data = await self._host_in.receive()
             except GONE:
                 return
-            for line in splitter.feed(data):
-                await self._from_host(line)
+            await together(splitter.feed(data), self._from_host)
 
     async def _from_host(self, line: bytes | Overlong) -> None:
         try:
@@ -170,19 +209,29 @@ class Relay:
             entry.trace.end("malformed")
             raise
         self._session.note(request)
-        verdict = chain.judge(chain.REQUEST, request, entry.context)
+        verdict = self._judgement.at_once(request, entry)
+        if verdict is None or isinstance(verdict, Hold) or entry.leases:  # it may take its time: other messages go on
+            self._tasks.start_soon(self._pass_on, request, entry, verdict)
+        else:
+            await self._pass_on(request, entry, verdict)
+
+    async def _pass_on(self, request: Request, entry: Pending, verdict: Verdict | None) -> None:
+        """To the sandbox, once it may and all secrets are there that it may use; else an error to the host."""
         try:
-            if isinstance(verdict, Deny):
-                entry.trace.set(telemetry.DECISION, "deny")
-                raise verdict.error
-            if request.method == "tools/call":
-                self._calls.append(time.monotonic())
-            sandbox = self._keeper.sandbox or await self._keeper.revived(request)
-            if entry.leases:  # a provider may take its time: other messages go on
-                self._tasks.start_soon(self._forward_with_leases, request, entry)
-            else:
-                await self._forward(request, entry, sandbox)
+            request = await self._judgement.request(request, entry, verdict)
+            for lease in entry.leases:
+                if self._session.host.pending.get(request.id) is entry:
+                    await lease.open(entry.trace)
+            if entry.leases:
+                self._judgement.arm(entry)
+            if self._session.host.pending.get(request.id) is entry:
+                await self._forward(request, entry, await self._keeper.revived(request))
+            else:  # cancelled meanwhile
+                entry.left()
+        except AskedBack as back:
+            await self._give(request, entry, back.result)
         except BulkheadError as error:
+            entry.left()
             await self._drop(request, entry, error)
 
     def _open(self, request: Request) -> Pending:
@@ -203,30 +252,17 @@ class Relay:
             self._protocol = version
             self._recorder.note(telemetry.PROTOCOL_VERSION, version)
         # Without its bytes: many may wait, and each may be as large as limits.message.
+        kept = {"cursor": params["cursor"]} if request.method in LISTS and "cursor" in params else {}
         leases = self._leases.for_tool(name) if self._leases is not None and request.method == "tools/call" else ()
-        return Pending(request._replace(raw=b"", params={}), trace, self._context(request.method, name), leases=leases)
+        context = self._judgement.context(request.method, name)
+        return Pending(request._replace(raw=b"", params=kept), trace, context, leases=leases)
 
-    def _context(self, method: str, tool: str) -> Context:
-        if method != "tools/call":
-            return Context(self._spec, method)
-        minute_ago = time.monotonic() - 60
-        while self._calls and self._calls[0] < minute_ago:
-            self._calls.popleft()
-        in_flight = sum(entry.context.method == "tools/call" for entry in self._session.host.pending.values())
-        return Context(self._spec, method, tool, len(self._calls), in_flight)
-
-    async def _forward_with_leases(self, request: Request, entry: Pending) -> None:
-        """The call begins once all secrets are there that it may use."""
-        try:
-            for lease in entry.leases:
-                await lease.open(entry.trace)
-            if self._session.host.pending.get(request.id) is entry:
-                await self._forward(request, entry, self._keeper.sandbox or await self._keeper.revived(request))
-            else:  # cancelled meanwhile
-                entry.left()
-        except BulkheadError as error:
-            entry.left()
-            await self._drop(request, entry, error)
+    async def _give(self, request: Request, entry: Pending, result: dict[str, Any]) -> None:
+        """A result of the runner's own."""
+        if self._session.host.pending.get(request.id) is entry:
+            self._session.host.drop(request.id)
+            entry.trace.end()
+            await self._to_host(messages.encode({"jsonrpc": "2.0", "id": request.id, "result": result}))
 
     async def _drop(self, request: Request, entry: Pending, error: BulkheadError) -> None:
         if self._session.host.pending.get(request.id) is entry:
@@ -254,16 +290,24 @@ class Relay:
         trace.end("" if sandbox is not None else "exited")
 
     async def _host_answer(self, answer: Answer) -> None:
+        if self._to_host_own.answered(answer):
+            return
         entry = self._session.server.answer(answer)
         if entry is None:
             return
         entry.trace.answered()
         sandbox = self._keeper.sandbox
-        entry.trace.end(_error_type(answer) if sandbox is not None else "exited")
+        entry.trace.end(error_type(answer) if sandbox is not None else "exited")
         if sandbox is not None:
             await self._keeper.send(sandbox, answer.raw)
 
     # From the sandbox
+
+    async def _from_sandbox(self, lines: Iterator[bytes | Overlong]) -> None:
+        await together(lines, self._from_server)
+
+    async def _ask_server(self, frame: bytes) -> None:
+        await self._keeper.send(await self._keeper.revived(None), frame)
 
     async def _from_server(self, line: bytes | Overlong) -> None:
         if isinstance(line, Overlong):
@@ -294,52 +338,82 @@ class Relay:
                 cancelled = self._session.server.cancel(message)
                 if cancelled is not None:
                     cancelled.trace.end("cancelled")
+            elif self._books is not None:
+                self._books.pins.list_changed(message.method)
             await self._to_host(message.raw)
 
     async def _server_request(self, request: Request) -> None:
+        if type(request.id) is str and request.id.startswith(OWN_PREFIX):
+            raise Malformed(f"a request with an id that starts with {OWN_PREFIX!r}")
         parent = messages.traceparent(request.params)
         trace = self._recorder.begin(request.method, request_id=request.id, parent=parent, from_host=False)
         # Without its bytes: a server may have many in flight, and each may be as large as limits.message.
         asked = request._replace(raw=b"", params={})
+        entry = Pending(asked, trace, Context(self._spec, request.method))
         try:
-            self._session.server.ask(asked, Pending(asked, trace, Context(self._spec, request.method)))
+            self._session.server.ask(asked, entry)
         except Malformed:
             trace.end("malformed")
             raise
-        trace.sent()
-        await self._to_host(request.raw)
+        try:
+            await self._judgement.server_request(request, entry)
+        except IntegrityError as error:
+            if self._session.server.drop(request.id) is not None:
+                trace.end(error.reason)
+                await self._answer_server(messages.failure(request.id, error))
+            return
+        if self._session.server.pending.get(request.id) is entry:
+            trace.sent()
+            await self._to_host(request.raw)
+
+    async def _answer_server(self, frame: bytes) -> None:
+        if self._keeper.sandbox is not None:
+            await self._keeper.send(self._keeper.sandbox, frame)
 
     async def _server_answer(self, answer: Answer) -> None:
         if answer.id == HANDSHAKE and self._keeper.replay is not None:
             self._keeper.replay.answer = answer
             self._keeper.replay.done.set()
             return
+        if self._to_server_own.answered(answer):
+            self._has_spoken()
+            return
         entry = self._session.host.answer(answer)
         if entry is None:
             return
         entry.trace.answered()
-        self._answered = True
-        if not self._keeper.spoken:
-            self._keeper.spoken = True
-            postpone(self._session, self._spec.limits.call)
+        self._has_spoken()
         if entry.request.method == "initialize" and answer.result is not None:
             self._keeper.shaken = True
             self._protocol = str(answer.result.get("protocolVersion"))
             self._recorder.note(telemetry.PROTOCOL_VERSION, self._protocol)
-        verdict = chain.judge(chain.RESULT, answer, entry.context._replace(refused=tuple(entry.refused)))
-        if isinstance(verdict, Deny):
-            entry.trace.set(telemetry.DECISION, "deny")
-            await self._fail(entry, verdict.error)
-            return
-        entry.trace.set(telemetry.BYTES_OUT, len(answer.raw))
-        error_type = _error_type(answer)
+        verdict = self._judgement.answer_at_once(answer, entry)
+        if isinstance(verdict, Hold):  # a screen may take its time
+            self._tasks.start_soon(self._pass_back, answer, entry, verdict)
+        else:
+            await self._pass_back(answer, entry, verdict)
+
+    def _has_spoken(self) -> None:
+        self._answered = True
+        if not self._keeper.spoken:
+            self._keeper.spoken = True
+            postpone(self._session, self._spec.limits.call)
+
+    async def _pass_back(self, answer: Answer, entry: Pending, verdict: Verdict) -> None:
+        """To the host, once it may."""
+        failure = error_type(answer)
         try:
+            answer = await self._judgement.answer(answer, entry, verdict)
+            entry.trace.set(telemetry.BYTES_OUT, len(answer.raw))
             await self._to_host(answer.raw)
+        except BulkheadError as error:
+            await self._fail(entry, error)
+            return
         except BaseException:
-            entry.trace.end(error_type)
+            entry.trace.end(failure)
             raise
-        entry.trace.stop(error_type)
-        if error_type:
+        entry.trace.stop(failure)
+        if failure:
             await self._keeper.costs.end_now(entry.trace, entry.before)
         else:
             self._keeper.costs.end(entry.trace, entry.before)
@@ -352,6 +426,7 @@ class Relay:
             self._say(f"{self._spec.name}: dropped from the server's output: {why}{last}")
         if HANDSHAKE in suspects and self._keeper.replay is not None:
             self._keeper.replay.done.set()
+        self._to_server_own.malformed(suspects, why)
         request_id = self._session.host.matching(suspects)
         if request_id is None:
             return
@@ -365,10 +440,16 @@ class Relay:
 
     async def _bury(self, error: BulkheadError, end: Exit) -> None:
         """A sandbox has ended: whoever waits for it is told why, and what it asked is withdrawn."""
-        for entry in self._session.host.end():
+        self._to_server_own.end(error)
+        for entry in self._session.host.end(lambda entry: bool(entry.trace.sent_at)):
             await self._fail(entry, error)
         for request_id in list(self._session.server.pending):
             await self._withdraw(request_id, f"the server ended: {end}")
+
+    async def _tell(self, note: bytes) -> None:
+        """A notification that the server did not make. A modern host has asked for what it wants to hear."""
+        if self._keeper.shaken:
+            await self._to_host(note)
 
     async def _withdraw(self, request_id: Id, reason: str) -> None:
         """What a server that is gone had asked the host: cancelled, so that a late answer is nobody's."""
@@ -428,9 +509,3 @@ async def refuse(host: tuple[ByteReceiveStream, ByteSendStream], error: Bulkhead
 
 
 _RAISE_MESSAGE = "send less, or raise limits.message in the profile"
-
-
-def _error_type(answer: Answer) -> str:
-    if answer.error is not None:
-        return str(answer.error["code"])
-    return "tool_error" if answer.result is not None and answer.result.get("isError") is True else ""

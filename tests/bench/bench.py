@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from tests.bench.judging_costs import measure_judging
 from tests.bench.memory import family
 from tests.bench.network import measure_network
 from tests.bench.percentile import p50_and_p99, percentile
@@ -37,6 +38,9 @@ QUICK_NETWORK: dict[str, Any] = {"rounds": 1, "count": 20, "seconds": 0.3}
 # Rounds, and in each requests of a kind, and calls.
 SECRETS = {"rounds": 10, "count": 40, "calls": 100}
 QUICK_SECRETS = {"rounds": 2, "count": 20, "calls": 50}
+# Rounds, and in each calls of one way.
+JUDGING = {"rounds": 20, "calls": 50}
+QUICK_JUDGING = {"rounds": 2, "calls": 50}
 _WARM_UP = 20
 _BEFORE_MEMORY = 100
 
@@ -83,7 +87,7 @@ def _calls(sessions: Sequence[Session], size: int, rounds: int, each: int) -> di
 
 def measure(folder: Path, console: Console, *, quick: bool) -> dict[str, Any]:
     """All of it: {"starts": {server: {way: s}}, "calls": {size: {way: {p50, p99}}}, "memory": {way: [Memory]},
-    "network": see measure_network(), "secrets": see measure_secrets()}.
+    "network": see measure_network(), "secrets": see measure_secrets(), "judging": see measure_judging()}.
     """
     with console.status("installing the servers") as status:
         compared = servers(folder)
@@ -95,7 +99,9 @@ def measure(folder: Path, console: Console, *, quick: bool) -> dict[str, Any]:
         network = measure_network(folder, **(QUICK_NETWORK if quick else NETWORK))
         status.update("asking")
         secrets = measure_secrets(folder, **(QUICK_SECRETS if quick else SECRETS))
-    return {"starts": starts, "network": network, "secrets": secrets} | called
+        status.update("judging")
+        judging = measure_judging(folder, **(QUICK_JUDGING if quick else JUDGING))
+    return {"starts": starts, "network": network, "secrets": secrets, "judging": judging} | called
 
 
 def main() -> None:

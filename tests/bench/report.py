@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from tests.bench import network_report, secret_report
+from tests.bench import judging_report, network_report, secret_report
 from tests.bench.tables import MB, Aim, aim_table, table
 from tests.bench.ways import ECHO, NETWORKED, WAYS
 
@@ -37,6 +37,7 @@ def aims(numbers: dict[str, Any]) -> list[Aim]:
         Aim("1 MB call p50, to docker run -i", large[BULKHEAD]["p50"] / large[DOCKER]["p50"], 1.5, "x"),
         Aim("runner, resident after 100 calls", runner.rss / MB, 45, "MB"),
         *network_report.aims(numbers["network"]),
+        *judging_report.aims(numbers["judging"]),
     ]
 
 
@@ -47,7 +48,8 @@ def report(numbers: dict[str, Any], console: Console) -> dict[str, Any]:
     judged = aims(numbers)
     console.print(_compared("start to answered tools/list, median", "ms", numbers["starts"].items()))
     console.print(_compared("calls that echo their argument", "us", _call_rows(numbers)))
-    for made in (*network_report.tables(network), *secret_report.tables(numbers["secrets"])):
+    secrets, judging = secret_report.tables(numbers["secrets"]), judging_report.tables(numbers["judging"])
+    for made in (*network_report.tables(network), *secrets, *judging):
         console.print(made)
     console.print(_memory_table(memory))
     console.print(aim_table(judged))

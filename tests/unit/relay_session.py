@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from bulkhead.engines.base import Sandbox
     from bulkhead.engines.fake import Process
     from bulkhead.errors import BulkheadError
+    from bulkhead.judgement import Books
     from bulkhead.keeper import Status
     from bulkhead.telemetry import Record
 
@@ -251,6 +252,7 @@ async def session(
     run: Callable[[Process], Awaitable[int]],
     *,
     spec: ServerSpec | None = None,
+    books: Books | None = None,
     launch: Callable[[Callable[[], Awaitable[Sandbox]]], Awaitable[Sandbox]] | None = None,
     **limits: Any,
 ) -> AsyncIterator[Host]:
@@ -279,6 +281,7 @@ async def session(
         recorder=recorder,
         log=ServerLog(folder / "logs" / "test.log"),
         say=host.said.append,
+        books=books,
         publish=host.statuses.append,
     )
 

@@ -37,6 +37,7 @@ class InFlight:
 
     trace: Call
     refused: list[str] = field(default_factory=list)
+    reached: list[str] = field(default_factory=list)
 
 
 class Told:
@@ -47,11 +48,13 @@ class Told:
         self.in_flight: list[InFlight] = []
         self.said: list[str] = []
         self.changes = 0
+        self.recorded: list[Connection] = []
         self.connections = Connections(
             "notes",
             self.recorder,
             say=self.said.append,
             in_flight=lambda: self.in_flight,
+            record=self.recorded.append,
             changed=self._changed,
         )
 

@@ -25,7 +25,7 @@ from bulkhead.engines.hardening import (
     plan_for,
     tmpfs_inodes,
 )
-from bulkhead.errors import ProfileError, UnenforceableError
+from bulkhead.errors import ProfileError
 
 if TYPE_CHECKING:
     from bulkhead.spec import ServerSpec
@@ -176,11 +176,6 @@ def test_an_authority_is_trusted_by_all_who_ask() -> None:
     assert {made.env[name] for name in ("SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS", "REQUESTS_CA_BUNDLE")} == {TRUSTED}
     assert made.trusted == b"pem"
     assert "SSL_CERT_FILE" not in plan(spec()).env
-
-
-def test_an_approval_stops_the_start() -> None:
-    with pytest.raises(UnenforceableError, match="approve cannot be enforced"):
-        plan(spec(tools={"approve": ["create_*"]}))
 
 
 def test_egress_is_no_network_without_a_gate() -> None:

@@ -16,7 +16,7 @@ from bulkhead.errors import BulkheadError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import NoReturn
+    from typing import Any, NoReturn
 
 # Each module has add_parser(commands), and its parser's `run` default takes the arguments and returns the exit code.
 MODULES = {
@@ -25,19 +25,41 @@ MODULES = {
     "tools": "call",
     "ps": "sandboxes",
     "stop": "sandboxes",
-    "kill": "sandboxes",
+    "kill": "kill",
+    "release": "kill",
     "gc": "sandboxes",
+    "approve": "approve",
+    "reject": "approve",
+    "rollback": "rollback",
     "images": "images",
+    "policy": "policy",
     "profile": "profile",
     "secrets": "secrets",
     "trace": "trace",
+    "top": "top",
+    "audit": "audit",
     "doctor": "doctor",
+    "wrap": "wrap",
+    "unwrap": "wrap",
+    "import": "import_",
     "engine": "engine",
+    "completion": "completion",
     "demo": "demo",
 }
 
+_EXAMPLES = """to begin with:
+  bulkhead doctor                what this machine can enforce
+  bulkhead tools time            a first server, in its sandbox
+  bulkhead wrap --dry-run        the servers that your hosts have, behind bulkhead
+  bulkhead COMMAND --help        each with examples
+"""
+
 
 class _Parser(argparse.ArgumentParser):
+    def __init__(self, **options: Any) -> None:
+        # Examples keep their lines.
+        super().__init__(**{"formatter_class": argparse.RawDescriptionHelpFormatter} | options)
+
     def error(self, message: str) -> NoReturn:
         raise UsageError(message, hint=f"see `{self.prog} --help`")
 
@@ -76,7 +98,8 @@ def tell(error: BulkheadError) -> None:
 
 
 def _parser(arguments: Sequence[str]) -> argparse.ArgumentParser:
-    parser = _Parser(prog="bulkhead", description="Runs MCP servers that nobody has to trust.", allow_abbrev=False)
+    description = "Runs MCP servers that nobody has to trust."
+    parser = _Parser(prog="bulkhead", description=description, epilog=_EXAMPLES, allow_abbrev=False)
     parser.add_argument("--version", action="version", version=f"bulkhead {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True, parser_class=_Parser)
     asked = MODULES.get(arguments[0]) if arguments else None

@@ -13,7 +13,7 @@ from bulkhead.cli import say
 from bulkhead.cli.client import connected
 from bulkhead.cli.early import early
 from bulkhead.cli.serve import runner, serve
-from bulkhead.cli.target import add_target, known_spec, resolved_spec
+from bulkhead.cli.target import add_target, known_target, resolved_target
 from bulkhead.errors import ToolError, UsageError
 from bulkhead.policy.tools import refusal
 from bulkhead.serverlog import printable
@@ -24,9 +24,20 @@ if TYPE_CHECKING:
 
     from bulkhead.cli.client import Client
     from bulkhead.cli.early import Early
+    from bulkhead.cli.target import Target
     from bulkhead.engines.base import Engine
     from bulkhead.engines.runners import Runner
     from bulkhead.spec import ServerSpec
+
+_CALLS = """examples:
+  bulkhead call time get_current_time '{"timezone": "UTC"}'
+  bulkhead call --mount ~/notes:/work filesystem list_directory '{"path": "/work"}' --json
+"""
+_TOOLS = """examples:
+  bulkhead tools time
+  bulkhead tools --profile ./my-server.toml --json
+  bulkhead tools -- uvx mcp-server-time
+"""
 
 
 def add_parser(commands: Any) -> None:
@@ -34,14 +45,14 @@ def add_parser(commands: Any) -> None:
     call = commands.add_parser(
         "call",
         help="one call of a tool; prints the result",
-        epilog="""example: bulkhead call time get_current_time '{"timezone": "UTC"}'""",
+        epilog=_CALLS,
     )
     add_target(call)
     call.add_argument("tool", metavar="TOOL", nargs="?")
     call.add_argument("arguments", metavar="JSON", nargs="?", default="{}", help="the tool's arguments, an object")
     call.add_argument("--json", action="store_true", help="print the whole result as the server gave it")
     call.set_defaults(run=partial(_command, _call))
-    tools = commands.add_parser("tools", help="lists a server's tools, with what each may do")
+    tools = commands.add_parser("tools", help="lists a server's tools, with what each may do", epilog=_TOOLS)
     add_target(tools)
     tools.add_argument("--json", action="store_true", help="for programs")
     tools.set_defaults(run=partial(_command, _tools))
@@ -51,21 +62,21 @@ def _command(work: Any, args: argparse.Namespace) -> int:
     if hasattr(args, "tool") and (args.profile or args.command):
         # No NAME stands there, so what argparse took for it is the first of the other two.
         args.name, args.tool, args.arguments = None, args.name, args.tool or "{}"
-    with runner() as held, early(held, partial(known_spec, args, say)) as first:
+    with runner() as held, early(held, partial(known_target, args, say)) as first:
         anyio.run(_session, work, args, held, first)
     return 0
 
 
 async def _session(work: Any, args: argparse.Namespace, held: Runner, first: Early) -> None:
-    found: list[ServerSpec] = []
+    found: list[Target] = []
 
-    async def resolve(engine: Engine, say: Callable[[str], None]) -> ServerSpec:
-        found.append(await resolved_spec(args, engine, say))
+    async def resolve(engine: Engine, say: Callable[[str], None]) -> Target:
+        found.append(await resolved_target(args, engine, say))
         return found[0]
 
     async with connected(lambda *host: serve(held, first, resolve, host, say=say)) as client:
         await client.open()
-        await work(args, client, first.spec or found[0])
+        await work(args, client, (first.target or found[0]).spec)
 
 
 async def _call(args: argparse.Namespace, client: Client, spec: ServerSpec) -> None:

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 _MEMORY = 64 * 2**20
 _PIDS = 32
 _PATIENCE = 30.0  # seconds that each of the three sandboxes has
+_EXAMPLES = """examples:
+  bulkhead doctor                exit code 0 if all of it holds, 4 if not
+  bulkhead doctor --json
+"""
 _HOG = "held = [bytearray(2**20) for _ in range(256)]"
 
 
@@ -59,7 +63,9 @@ class Report:
 
 def add_parser(commands: Any) -> None:
     """The command."""
-    parser = commands.add_parser("doctor", help="tries what a sandbox must refuse, and says what to do")
+    parser = commands.add_parser(
+        "doctor", help="tries what a sandbox must refuse, and says what to do", epilog=_EXAMPLES
+    )
     parser.add_argument("--json", action="store_true", help="for programs")
     parser.set_defaults(run=run)
 

@@ -14,24 +14,29 @@ from bulkhead.errors import BulkheadError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from anyio.abc import TaskGroup
 
+    from bulkhead.cli.target import Target
     from bulkhead.config.settings import Settings
     from bulkhead.egress.network import Journal
     from bulkhead.engines.base import Engine, Sandbox
     from bulkhead.engines.runners import Runner
     from bulkhead.launch import Begun, Launch
+    from bulkhead.pins import PinBook
     from bulkhead.spec import ServerSpec
 
-    KnownSpec = Callable[[], ServerSpec | None]
+    Known = Callable[[], Target | None]
 
 
 class Early:
     """What is known of a session before it begins. Its errors are for the host, who has to be listened to first."""
 
-    def __init__(self, runner: Runner, known: KnownSpec) -> None:
-        self.spec: ServerSpec | None = None
+    def __init__(self, runner: Runner, known: Known) -> None:
+        self.target: Target | None = None
+        self.pins: PinBook
+        self.notes: tuple[str, ...] = ()  # what of image and profile was pinned unasked
         self.launch: Launch | None = None
         self.error: BulkheadError | None = None
         self.settings: Settings
@@ -64,21 +69,42 @@ class Early:
             if self._begun is not None:
                 self.launch.discard(self._begun)
 
-    def _prepare(self, runner: Runner, known: KnownSpec) -> None:
+    def vet(self, target: Target, launch: Launch, state: Path) -> None:
+        """Image and profile are as they were approved. Raises IntegrityError (reason ``pin``)."""
+        from bulkhead.pins import PinBook, other_tools
+        from bulkhead.supply.images import was_built
+
+        key, mode = target.key, target.spec.guards.pin
+        self.pins = PinBook(state, key, mode=mode, others=lambda: other_tools(state, key))
+        self.notes = self.pins.started(
+            image=launch.image.digest,
+            built=was_built(state, launch.image.digest),
+            profile=target.profile,
+            profile_path=target.path,
+            strange=target.strange,
+        )
+
+    def _prepare(self, runner: Runner, known: Known) -> None:
         from bulkhead.config.settings import load_settings, state_dir
         from bulkhead.engines.registry import open_engine
         from bulkhead.launch import ready
+        from bulkhead.pins import pinned_image
         from bulkhead.resources import seccomp_profile
 
         self.settings, state = load_settings(), state_dir()
         self.engine = open_engine(self.settings.engine, state=state, runner=runner.id)
-        self.spec = known()
-        if self.spec is None:
+        self.target = known()
+        if self.target is None:
             return
-        allow(self.spec)
-        profile = seccomp_profile(self.spec.sandbox.seccomp)
-        self.launch = ready(self.spec, self.engine, seccomp_profile=profile, state=state)
+        spec = self.target.spec
+        allow(spec)
+        profile, restored = (
+            seccomp_profile(spec.sandbox.seccomp),
+            pinned_image(state, self.target.key, self.target.profile["server"]),
+        )
+        self.launch = ready(spec, self.engine, seccomp_profile=profile, state=state, image=restored)
         if self.launch is not None:
+            self.vet(self.target, self.launch, state)
             self._thread = threading.Thread(target=self._begin, args=(self.launch,), name="bulkhead-early", daemon=True)
             self._thread.start()
 
@@ -90,7 +116,7 @@ class Early:
 
 
 @contextmanager
-def early(runner: Runner, known: KnownSpec) -> Iterator[Early]:
+def early(runner: Runner, known: Known) -> Iterator[Early]:
     """An Early; at the end nothing of it is left, whatever became of its session."""
     first = Early(runner, known)
     try:
@@ -100,9 +126,12 @@ def early(runner: Runner, known: KnownSpec) -> Iterator[Early]:
 
 
 def allow(spec: ServerSpec) -> None:
-    """What has to be true, and to be remembered, before any sandbox of spec starts. Raises EngineError."""
+    """What has to be true, and to be remembered, before any sandbox of spec starts. Raises BulkheadError."""
+    from bulkhead import killed
     from bulkhead.config import writable
+    from bulkhead.config.settings import state_dir
     from bulkhead.engines.registry import refuse_missing
 
+    killed.require_alive(state_dir(), spec.name)
     refuse_missing(spec.sandbox.engine)
     writable.remember(spec)

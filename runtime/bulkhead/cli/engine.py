@@ -14,10 +14,17 @@ if TYPE_CHECKING:
 
     from bulkhead.engines.base import EngineInfo
 
+_EXAMPLES = """examples:
+  bulkhead engine                what answers, and where
+  sudo bulkhead engine --install
+"""
+
 
 def add_parser(commands: Any) -> None:
     """The command and its flags."""
-    engine = commands.add_parser("engine", help="which container engine is used; installs one if asked")
+    engine = commands.add_parser(
+        "engine", help="which container engine is used; installs one if asked", epilog=_EXAMPLES
+    )
     engine.add_argument(
         "--install", action="store_true", help="as root on Debian or Ubuntu: install and start docker.io"
     )

@@ -18,10 +18,19 @@ if TYPE_CHECKING:
     from bulkhead.engines.base import Engine, ImageInfo
     from bulkhead.spec import Server
 
+_EXAMPLES = """examples:
+  bulkhead images build          all that is shipped
+  bulkhead images build time npm:@modelcontextprotocol/server-memory@2026.7.4
+  bulkhead images ls
+  bulkhead images rm NAME        as `images ls` shows it
+"""
+
 
 def add_parser(commands: Any) -> None:
     """The command and its three parts."""
-    parser = commands.add_parser("images", help="builds, lists and removes the images that servers run from")
+    parser = commands.add_parser(
+        "images", help="builds, lists and removes the images that servers run from", epilog=_EXAMPLES
+    )
     parts = parser.add_subparsers(metavar="build|ls|rm", required=True)
     building = parts.add_parser("build", help="builds what is not there yet; run again, it does nothing")
     building.add_argument("names", nargs="*", metavar="NAME", help="a profile, bulkhead/NAME, or npm:NAME@VERSION")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bulkhead.cli import say, tell
 from bulkhead.cli.early import early
 from bulkhead.cli.serve import runner, serve
-from bulkhead.cli.target import add_target, known_spec, resolved_spec
+from bulkhead.cli.target import add_target, known_target, resolved_target
 
 if TYPE_CHECKING:
     import argparse
@@ -37,7 +37,7 @@ def add_parser(commands: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Until the host closes stdin. 0; or why the server never answered."""
-    with runner() as held, early(held, partial(known_spec, args, say)) as first:
+    with runner() as held, early(held, partial(known_target, args, say)) as first:
         import anyio
 
         return anyio.run(_run, args, held, first)
@@ -52,7 +52,7 @@ async def _run(args: argparse.Namespace, held: Runner, first: Early) -> int:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_on_signal, stop)
         host = (await open_stdin(), await open_stdout())
-        failure = await serve(held, first, partial(resolved_spec, args), host, say=say, stop=stop)
+        failure = await serve(held, first, partial(resolved_target, args), host, say=say, stop=stop)
         tasks.cancel_scope.cancel()
     if failure is not None:
         tell(failure)

@@ -26,10 +26,20 @@ if TYPE_CHECKING:
 
 _HEADINGS = ("SERVER", "NAME", "FROM", "USE", "HOSTS", "TOOLS", "TTL")
 
+_EXAMPLES = """examples:
+  bulkhead secrets set github            typed without echo; then from = "keyring:github"
+  pass show github | bulkhead secrets set github
+  bulkhead secrets test github           fetches each, and prints none
+  bulkhead secrets scan                  what lies open in the configurations of hosts
+  bulkhead secrets revoke github         from now on, in all running sessions
+"""
+
 
 def add_parser(commands: Any) -> None:
     """The command and its six parts."""
-    parser = commands.add_parser("secrets", help="lists, tests, stores and revokes what servers need to know")
+    parser = commands.add_parser(
+        "secrets", help="lists, tests, stores and revokes what servers need to know", epilog=_EXAMPLES
+    )
     parts = parser.add_subparsers(metavar="ls|test|scan|set|rm|revoke", required=True)
     listing = parts.add_parser("ls", help="the secrets that profiles name, and where they come from")
     test = parts.add_parser("test", help="fetches each secret of a profile, and says whether that works")

@@ -7,7 +7,9 @@ import signal
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
+from bulkhead.cli.books import books_of
 from bulkhead.errors import BulkheadError, EngineError
+from bulkhead.sessions import path_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -17,18 +19,20 @@ if TYPE_CHECKING:
     from anyio.abc import ByteReceiveStream, ByteSendStream, TaskGroup, TaskStatus
 
     from bulkhead.cli.early import Early
+    from bulkhead.cli.target import Target
     from bulkhead.config.settings import Settings
     from bulkhead.credentials.leases import Leases
     from bulkhead.egress.network import Journal
     from bulkhead.engines.base import Engine, Sandbox
     from bulkhead.engines.runners import Runner
+    from bulkhead.judgement import Books
     from bulkhead.keeper import Status
     from bulkhead.launch import Launch
     from bulkhead.spec import ServerSpec
     from bulkhead.telemetry import Telemetry
 
     Say = Callable[[str], None]
-    Resolve = Callable[[Engine, Say], Awaitable[ServerSpec]]
+    Resolve = Callable[[Engine, Say], Awaitable[Target]]
 
 
 @contextmanager
@@ -57,67 +61,101 @@ async def serve(
 ) -> BulkheadError | None:
     """One session, until the host closes its side or stop is set. Returns why the server never answered.
 
-    resolve gives the spec where first has none.
+    resolve gives the server where first has none.
     """
-    import anyio
-
     from bulkhead.config import state_dir
-    from bulkhead.relay import Relay, refuse
-    from bulkhead.serverlog import ServerLog
-    from bulkhead.sessions import path_of
+    from bulkhead.relay import refuse
 
     try:
         if first.error is not None:
             raise first.error
-        engine, state = first.engine, state_dir()
         try:
-            launch = first.launch or await _prepared(first, resolve, state, say)
-
-            async def start(tasks: TaskGroup, journal: Journal) -> Sandbox:
-                return await first.sandbox(tasks, journal) or await launch.start(tasks, journal)
-
+            state = state_dir()
+            target = first.target or await resolve(first.engine, say)
+            launch = first.launch or await _prepared(first, target, state, say)
+            books = books_of(runner, first, target, launch, state)
             recorder = _recorder(launch, first.settings, state)
-            status_file = path_of(state, runner.id)
-            relay = Relay(
-                launch.spec,
-                host,
-                start,
-                recorder=recorder,
-                log=ServerLog(state / "logs" / f"{launch.spec.name}.log"),
-                say=say,
-                leases=launch.leases,
-                publish=lambda status: _publish(status_file, launch.spec, status),
-            )
             try:
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(_reap, engine)
-                    listening = anyio.CancelScope()
-                    if launch.leases is not None:  # before the first publish(), which tells others of it
-                        await tasks.start(_revoke_when_told, launch.leases, launch.spec.name, say, listening)
-                    failure = await relay.run(stop)
-                    listening.cancel()
-                return failure
+                return await _session(first, launch, books, recorder, host, say=say, stop=stop)
             finally:
-                status_file.unlink(missing_ok=True)
+                path_of(state, runner.id).unlink(missing_ok=True)
+                books.close()
                 recorder.close()
                 if recorder.dropped:
                     say(f"{launch.spec.name}: {recorder.dropped} spans of the trace are lost")
         finally:
-            await engine.close()
+            await first.engine.close()
     except BulkheadError as error:
         await refuse(host, error)
         return error
 
 
-async def _prepared(first: Early, resolve: Resolve, state: Path, say: Say) -> Launch:
+async def _session(
+    first: Early,
+    launch: Launch,
+    books: Books,
+    recorder: Telemetry,
+    host: tuple[ByteReceiveStream, ByteSendStream],
+    *,
+    say: Say,
+    stop: anyio.Event | None,
+) -> BulkheadError | None:
+    import anyio
+
+    from bulkhead import killed
+    from bulkhead.relay import Relay
+    from bulkhead.serverlog import ServerLog
+
+    state, name = books.state, launch.spec.name
+
+    async def start(tasks: TaskGroup, journal: Journal) -> Sandbox:
+        killed.require_alive(state, name)
+        sandbox = await first.sandbox(tasks, journal) or await launch.start(tasks, journal)
+        if (error := killed.refusal(state, name)) is not None:  # `kill` may not have seen this one
+            await sandbox.stop(0)
+            raise error
+        return sandbox
+
+    async def kill(error: BulkheadError) -> None:
+        say(f"{error.what}: {error.why}")
+        await relay.kill(error)
+
+    relay = Relay(
+        launch.spec,
+        host,
+        start,
+        recorder=recorder,
+        log=ServerLog(state / "logs" / f"{name}.log"),
+        say=say,
+        leases=launch.leases,
+        books=books,
+        publish=lambda status: _publish(path_of(state, books.session), launch.spec, status),
+    )
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_reap, first.engine)
+        # Before the first publish(), which tells others that this runner takes signals.
+        listening, hearing = anyio.CancelScope(), anyio.CancelScope()
+        await tasks.start(killed.listen, state, name, kill, hearing)
+        if launch.leases is not None:
+            await tasks.start(_revoke_when_told, launch.leases, name, say, listening)
+        failure = await relay.run(stop)
+        listening.cancel()
+        hearing.cancel()
+    return failure
+
+
+async def _prepared(first: Early, target: Target, state: Path, say: Say) -> Launch:
     from bulkhead.cli.early import allow
     from bulkhead.launch import prepare
+    from bulkhead.pins import pinned_image
     from bulkhead.resources import seccomp_profile
 
-    spec = first.spec or await resolve(first.engine, say)
-    allow(spec)
-    profile = seccomp_profile(spec.sandbox.seccomp)
-    return await prepare(spec, first.engine, seccomp_profile=profile, state=state, say=say)
+    allow(target.spec)
+    profile = seccomp_profile(target.spec.sandbox.seccomp)
+    image = pinned_image(state, target.key, target.profile["server"])
+    launch = await prepare(target.spec, first.engine, seccomp_profile=profile, state=state, say=say, image=image)
+    first.vet(target, launch, state)
+    return launch
 
 
 async def _reap(engine: Engine) -> None:
@@ -147,7 +185,7 @@ def _publish(path: Path, spec: ServerSpec, status: Status) -> None:
     from bulkhead.sessions import SessionStatus, write_session
 
     secrets = tuple(secret.name for secret in spec.secrets)
-    seen = (status.sandbox, status.starts, status.last_end, status.refused)
+    seen = (status.sandbox, status.starts, status.last_end, status.refused, status.containers, status.killed)
     write_session(path, SessionStatus(spec.name, os.getpid(), *seen, secrets))
 
 

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 # A program that reads lines is helped by nothing that makes two of one; every name is at most 256 characters.
 UNWRAPPED = 4096
 
+_EXAMPLES = """examples:
+  bulkhead trace                 the last 20 calls
+  bulkhead trace github --last 5
+  bulkhead trace --json
+"""
+
 
 class Traced(NamedTuple):
     """One call: what whoever asked had to wait for, and what the other side took, if it was sent there.
@@ -35,7 +41,9 @@ class Traced(NamedTuple):
 
 def add_parser(commands: Any) -> None:
     """The command."""
-    trace = commands.add_parser("trace", help="last calls as a tree: time, cpu, memory, bytes, decisions")
+    trace = commands.add_parser(
+        "trace", help="last calls as a tree: time, cpu, memory, bytes, decisions", epilog=_EXAMPLES
+    )
     trace.add_argument("name", metavar="NAME", nargs="?", default="", help="of one server alone")
     trace.add_argument("--last", metavar="N", type=_count, default=20, help="how many calls; 20")
     trace.add_argument("--json", action="store_true", help="their spans, for programs")

@@ -26,12 +26,21 @@ if TYPE_CHECKING:
     Newest = Callable[[str], str]
     Row = tuple[Document, Wrapped | Left]
 
+_WRAP = """examples:
+  bulkhead wrap --dry-run        what would change, in all hosts
+  bulkhead wrap cursor           one host; asks first
+"""
+_UNWRAP = """examples:
+  bulkhead unwrap                all files that were changed; asks first
+  bulkhead unwrap cursor --yes
+"""
+
 
 def add_parser(commands: Any) -> None:
     """Both commands."""
-    wrap = commands.add_parser("wrap", help="puts the servers of hosts' configurations behind bulkhead")
+    wrap = commands.add_parser("wrap", help="puts the servers of hosts' configurations behind bulkhead", epilog=_WRAP)
     wrap.add_argument("--dry-run", action="store_true", help="shows what would change, and changes nothing")
-    unwrap = commands.add_parser("unwrap", help="puts hosts' configurations back as they were")
+    unwrap = commands.add_parser("unwrap", help="puts hosts' configurations back as they were", epilog=_UNWRAP)
     for parser, run in ((wrap, _wrap), (unwrap, _unwrap)):
         parser.add_argument("host", nargs="?", metavar="HOST", help="this one alone, such as cursor")
         parser.add_argument("--yes", action="store_true", help="does not ask")

@@ -7,6 +7,7 @@ words. An attempt that is not refused is no demo: it ends with an error.
 from __future__ import annotations
 
 from contextlib import AsyncExitStack, ExitStack
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from bulkhead.cli.demo import acts
 from bulkhead.cli.demo.acts import Guest
 from bulkhead.cli.early import early
 from bulkhead.cli.serve import runner, serve
+from bulkhead.cli.target import Target
 
 if TYPE_CHECKING:
     import argparse
@@ -30,11 +32,17 @@ if TYPE_CHECKING:
     from bulkhead.spec import ServerSpec
 
 _WIDTH = 80
+_EXAMPLES = """examples:
+  bulkhead demo
+  bulkhead demo --svg demo.svg   and a picture of it
+"""
 
 
 def add_parser(commands: Any) -> None:
     """The command."""
-    parser = commands.add_parser("demo", help="shows three official servers at work, and a hostile one refused")
+    parser = commands.add_parser(
+        "demo", help="shows three official servers at work, and a hostile one refused", epilog=_EXAMPLES
+    )
     parser.add_argument("--svg", type=Path, metavar="FILE", help="also draws what was shown, as a picture")
     parser.set_defaults(run=run)
 
@@ -106,11 +114,15 @@ def _progress(console: Console, status: Any) -> Callable[[str], None]:
 
 
 async def _guest(stack: AsyncExitStack, spec: ServerSpec, held: Runner) -> Guest:
-    async def resolve(engine: Engine, say: object) -> ServerSpec:
-        del engine, say
-        return spec
+    from bulkhead.config import Flags, command_key
 
-    first = stack.enter_context(early(held, lambda: spec))
+    target = Target(spec, command_key(spec.name, ["demo"], Flags()), asdict(spec))
+
+    async def resolve(engine: Engine, say: object) -> Target:
+        del engine, say
+        return target
+
+    first = stack.enter_context(early(held, lambda: target))
     client = await stack.enter_async_context(
         connected(lambda *host: serve(held, first, resolve, host, say=lambda _: None))
     )
