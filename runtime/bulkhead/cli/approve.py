@@ -24,11 +24,24 @@ if TYPE_CHECKING:
     from bulkhead.pins.store import Pins, Store
     from bulkhead.pins.waiting import Waiting
 
+_APPROVE = """examples:
+  bulkhead approve                         what waits on this machine
+  bulkhead approve github                  the difference, leaf by leaf; then it asks
+  bulkhead approve github --item tool:search
+  bulkhead approve --call 3f9a1c07         one call that waits
+"""
+_REJECT = """examples:
+  bulkhead reject github --item tool:search
+  bulkhead reject --call 3f9a1c07
+"""
+
 
 def add_parser(commands: Any) -> None:
     """The two commands."""
-    approve = commands.add_parser("approve", help="shows what waits for your word, leaf by leaf, and asks")
-    reject = commands.add_parser("reject", help="says no to what waits: it stays held")
+    approve = commands.add_parser(
+        "approve", help="shows what waits for your word, leaf by leaf, and asks", epilog=_APPROVE
+    )
+    reject = commands.add_parser("reject", help="says no to what waits: it stays held", epilog=_REJECT)
     for parser, run in ((approve, _approve), (reject, _reject)):
         add_target(parser)
         parser.add_argument("--item", action="append", default=[], metavar="KEY", help="this alone, as tool:NAME")

@@ -25,10 +25,19 @@ if TYPE_CHECKING:
 
 _SHOWN = 50  # findings; --json has all
 
+_AUDIT = """examples:
+  bulkhead audit verify
+  bulkhead audit tail -f --server github
+  bulkhead audit export --format ocsf --follow --to https://siem.example.com/in
+  bulkhead audit bundle 2fe07076db0f -o evidence.tar.gz
+  bulkhead audit unused github
+"""
+
 
 def add_parser(commands: Any) -> None:
     """The command and its five parts."""
-    parser = commands.add_parser("audit", help="the tamper-evident log: verify, show, export, take as evidence")
+    audit_help = "the tamper-evident log: verify, show, export, take as evidence"
+    parser = commands.add_parser("audit", help=audit_help, epilog=_AUDIT)
     parts = parser.add_subparsers(metavar="verify|tail|export|bundle|unused", required=True)
     _add_verify(parts)
     _add_tail(parts)

@@ -28,17 +28,27 @@ if TYPE_CHECKING:
     from bulkhead.audit.record import Value
     from bulkhead.cli.victims import Victim
 
+_KILL = """examples:
+  bulkhead kill github --reason "it sends what nobody asked for"
+  bulkhead kill --all
+"""
+_RELEASE = """examples:
+  bulkhead release github
+  bulkhead release --all
+"""
+
 
 def add_parser(commands: Any) -> None:
     """The two commands."""
-    kill = commands.add_parser("kill", help="stops a server at once, whatever hangs; it stays stopped until released")
+    kill_help = "stops a server at once, whatever hangs; it stays stopped until released"
+    kill = commands.add_parser("kill", help=kill_help, epilog=_KILL)
     kill.add_argument(
         "name", nargs="?", metavar="NAME|ID", help="the server, or one of its sandboxes: see `bulkhead ps`"
     )
     kill.add_argument("--all", action="store_true", help="every server of this user")
     kill.add_argument("--reason", metavar="TEXT", default="", help="what its users are told, and the record says")
     kill.set_defaults(run=_kill)
-    release = commands.add_parser("release", help="lets a server start again that was killed")
+    release = commands.add_parser("release", help="lets a server start again that was killed", epilog=_RELEASE)
     release.add_argument("name", nargs="?", metavar="NAME")
     release.add_argument("--all", action="store_true", help="every server that was killed")
     release.set_defaults(run=_release)

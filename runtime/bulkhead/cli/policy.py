@@ -34,12 +34,19 @@ _KEYS = {
 }
 _LONGEST = 60
 
+_POLICY = """examples:
+  bulkhead policy show github
+  bulkhead policy test ./github-cases.toml
+  bulkhead policy keygen -o ./key
+  bulkhead policy sign ~/.config/bulkhead/servers --key ./key
+"""
+
 
 def add_parser(commands: Any) -> None:
     """The command and its parts."""
     from bulkhead.cli.policy_cases import run as test_cases
 
-    parser = commands.add_parser("policy", help="shows, tests and signs what is judged of each message")
+    parser = commands.add_parser("policy", help="shows, tests and signs what is judged of each message", epilog=_POLICY)
     parts = parser.add_subparsers(metavar="show|test|keygen|sign|verify", required=True)
     show = parts.add_parser("show", help="which guards judge what, in order, and what the profile says to them")
     show.add_argument("name", nargs="?", help="the profile's name")

@@ -25,10 +25,17 @@ if TYPE_CHECKING:
 
     from bulkhead.pins.store import Pins
 
+_ROLLBACK = """examples:
+  bulkhead rollback github
+  bulkhead rollback github --to 3 --yes
+"""
+
 
 def add_parser(commands: Any) -> None:
     """The command."""
-    parser = commands.add_parser("rollback", help="brings back the image, the profile and the pins of before")
+    parser = commands.add_parser(
+        "rollback", help="brings back the image, the profile and the pins of before", epilog=_ROLLBACK
+    )
     add_target(parser)
     parser.add_argument("--to", type=int, default=0, metavar="VERSION", help="not the one before, but this one")
     parser.add_argument("--yes", action="store_true", help="do not ask")
