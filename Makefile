@@ -48,6 +48,9 @@ test: check images ## all checks and all tests
 	@echo '== PostgreSQL: one of the servers that clients reach through a gate'
 	@ls /usr/lib/postgresql/*/bin/initdb >/dev/null 2>&1 \
 		|| { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq postgresql; }
+	@echo '== zsh and fish: they read the completions that are written for them'
+	@{ command -v zsh && command -v fish; } >/dev/null \
+		|| { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends zsh fish; }
 	@echo '== pytest'
 	@$(BIN)/python -m pytest
 
