@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from bulkhead.policy.verdict import Verdict
     from bulkhead.questions import Questions
     from bulkhead.spec import ServerSpec
-    from bulkhead.wire.messages import Answer, Request
+    from bulkhead.wire.messages import Answer, Notification, Request
     from bulkhead.wire.session import Session
 
     Details = Mapping[str, str | int]
@@ -314,11 +314,35 @@ class Judgement:
         if baseline is not None and entry.request.method == "tools/call":
             entry.notes += baseline.after(entry.context.tool, len(answer.raw), entry.reached)
 
-    # Records
+    # What the server says unasked
 
-    async def server_request(self, request: Request, entry: Pending) -> None:
-        """What the server asks of the host: on record before it goes on."""
-        await self._write("server.request", "allow", entry, details={"bytes": len(request.raw)})
+    def unleaked(self, message: Notification | Request) -> bytes:
+        """Without the values of this session's secrets. Raises DeniedError (reason ``leak``) where that is refused."""
+        values = self._leases.values() if self._leases is not None else {}
+        if not values:
+            return message.raw
+        from bulkhead.policy.leaks import Needles, results  # noqa: PLC0415 - most servers have no secret
+
+        context = Context(self._spec, "tools/call", needles=Needles(values))
+        verdict: Any = results(messages.Answer(b"{}", "", message.params, None), context)
+        if isinstance(verdict, Deny):
+            raise verdict.error
+        if not isinstance(verdict, Rewrite):
+            return message.raw
+        cleaned: Any = verdict.message
+        return messages.encode(json.loads(message.raw) | {"params": cleaned.result})
+
+    async def server_request(self, request: Request, entry: Pending) -> bytes:
+        """What goes to the host, on record. Raises BulkheadError."""
+        try:
+            frame = self.unleaked(request)
+        except DeniedError as error:
+            await self._write("server.request", "deny", entry, reason=error.reason)
+            raise
+        await self._write("server.request", "allow", entry, details={"bytes": len(frame)})
+        return frame
+
+    # Records
 
     def secret(self, event: str, name: str) -> None:
         """A lease was granted, renewed, revoked or has expired."""

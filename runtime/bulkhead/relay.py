@@ -20,7 +20,7 @@ import anyio
 
 from bulkhead import telemetry
 from bulkhead.connections import Connections
-from bulkhead.errors import BulkheadError, IntegrityError, LimitError, ProtocolError
+from bulkhead.errors import BulkheadError, DeniedError, LimitError, ProtocolError
 from bulkhead.judgement import Judgement, error_type
 from bulkhead.keeper import GONE, GRACE, HANDSHAKE, LEAVE, Keeper
 from bulkhead.pending import Pending, postpone
@@ -340,7 +340,8 @@ class Relay:
                     cancelled.trace.end("cancelled")
             elif self._books is not None:
                 self._books.pins.list_changed(message.method)
-            await self._to_host(message.raw)
+            with suppress(DeniedError):
+                await self._to_host(self._judgement.unleaked(message))
 
     async def _server_request(self, request: Request) -> None:
         if type(request.id) is str and request.id.startswith(OWN_PREFIX):
@@ -356,15 +357,15 @@ class Relay:
             trace.end("malformed")
             raise
         try:
-            await self._judgement.server_request(request, entry)
-        except IntegrityError as error:
+            frame = await self._judgement.server_request(request, entry)
+        except BulkheadError as error:
             if self._session.server.drop(request.id) is not None:
                 trace.end(error.reason)
                 await self._answer_server(messages.failure(request.id, error))
             return
         if self._session.server.pending.get(request.id) is entry:
             trace.sent()
-            await self._to_host(request.raw)
+            await self._to_host(frame)
 
     async def _answer_server(self, frame: bytes) -> None:
         if self._keeper.sandbox is not None:

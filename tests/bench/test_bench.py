@@ -16,7 +16,19 @@ import pytest
 
 from bulkhead.config import load_profile
 from bulkhead.engines.hardening import Bind, Plan, Tmpfs
-from tests.bench import far_end, guest, network_report, network_ways, report, secret_costs, secret_report, ways
+from tests.bench import (
+    bare,
+    far_end,
+    guest,
+    judging_costs,
+    judging_report,
+    network_report,
+    network_ways,
+    report,
+    secret_costs,
+    secret_report,
+    ways,
+)
 from tests.bench.memory import family
 from tests.bench.percentile import percentile
 from tests.bench.session import Session
@@ -256,12 +268,42 @@ def test_aims_are_judged() -> None:
     memory = family(os.getpid())
     starts = {ways.ECHO: times, ways.NETWORKED: times | {"bulkhead": 1.5}}
     numbers = {"starts": starts, "calls": {100: calls, 1_000_000: calls}, "memory": {"bulkhead": memory}}
-    start, gate, small, large, runner, *_ = report.aims(numbers | {"network": NETWORK | {"memory": memory}})
+    others = {"network": NETWORK | {"memory": memory}, "judging": JUDGING}
+    start, gate, small, large, runner, *_ = report.aims(numbers | others)
     assert (start.held, str(start)) == (True, "1.20 x")
     assert (gate.held, str(gate)) == (False, "300 ms")
     assert (small.held, str(small)) == (False, "200 us")
     assert (large.held, str(large)) == (True, "1.20 x")
     assert runner.held == (memory[0].rss <= 45e6)
+
+
+JUDGING = {
+    "calls": {"bare": {"p50": 5e-4, "p99": 1e-3}, "judged": {"p50": 6e-4, "p99": 1e-3}}
+    | {"judged, synced": {"p50": 1.2e-3, "p99": 5e-3}},
+    "rules": {"p50": 1.3e-3, "p99": 6e-3},
+    "sync": 3e-4,
+}
+
+
+def test_what_judging_costs_is_told_with_and_without_the_disk() -> None:
+    unsynced, synced = judging_report.aims(JUDGING)
+    assert (unsynced.held, str(unsynced)) == (True, "100 us")
+    assert (synced.held, str(synced)) == (False, "700 us")
+    (made,) = judging_report.tables(JUDGING)
+    assert [list(column.cells) for column in made.columns][-1] == ["300", "300"]
+    assert [column.header for column in made.columns][1:4] == list(judging_costs.WAYS)
+
+
+def test_the_bare_runner_is_the_real_one_with_less(monkeypatch: pytest.MonkeyPatch) -> None:
+    from bulkhead.cli import serve
+    from bulkhead.policy import chain
+
+    for module, name in ((serve, "books_of"), (chain, "REQUEST"), (chain, "RESULT")):
+        monkeypatch.setattr(module, name, getattr(module, name))
+    monkeypatch.setattr(bare, "main", lambda: 7)
+    assert bare.bare() == 7
+    assert vars(serve)["books_of"]() is None
+    assert len(chain.REQUEST) + len(chain.RESULT) == 5
 
 
 def test_aims_of_the_network_are_judged() -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from anyio.abc import TaskGroup
 
+    from bulkhead.credentials.leases import Leases
     from bulkhead.engines.base import Sandbox
     from bulkhead.engines.fake import Process
     from bulkhead.errors import BulkheadError
@@ -253,6 +254,7 @@ async def session(
     *,
     spec: ServerSpec | None = None,
     books: Books | None = None,
+    leases: Leases | None = None,
     launch: Callable[[Callable[[], Awaitable[Sandbox]]], Awaitable[Sandbox]] | None = None,
     **limits: Any,
 ) -> AsyncIterator[Host]:
@@ -282,6 +284,7 @@ async def session(
         log=ServerLog(folder / "logs" / "test.log"),
         say=host.said.append,
         books=books,
+        leases=leases,
         publish=host.statuses.append,
     )
 

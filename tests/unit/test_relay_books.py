@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bulkhead.audit import commit
-from bulkhead.spec import Guards
+from bulkhead.credentials.leases import Leases
+from bulkhead.spec import Guards, SecretBinding
 from tests.unit.books import books_in, records_in
 from tests.unit.relay_session import Frame, Host, Link, reason, session, spec_of
 
@@ -338,3 +339,30 @@ async def test_a_server_whose_list_never_rests_is_not_called(tmp_path: Path) -> 
     refused = [answer for answer in answers if "error" in answer]
     assert {reason(answer) for answer in refused} <= {"pin"}
     assert run.seen.count("tools/call") == len(answers) - len(refused)
+
+
+@pytest.mark.parametrize("how", ["redact", "refuse"])
+async def test_a_secret_leaves_in_nothing_that_a_server_says_unasked(tmp_path: Path, how: Any) -> None:
+    value = "correct-horse-battery"
+    (tmp_path / "secret").write_text(value)
+    (tmp_path / "secret").chmod(0o600)
+    leases = Leases((SecretBinding("TOKEN", f"file:{tmp_path / 'secret'}", use="file"),))
+    leases.hand()
+
+    async def run(process: Process) -> int:
+        link = Link(process)
+        await link.read()
+        await link.write({"method": "notifications/message", "params": {"level": "info", "data": value}})
+        await link.write({"id": 1, "method": "elicitation/create", "params": {"message": f"is it {value}?"}})
+        await link.write({"method": "notifications/message", "params": {"data": "done"}})
+        return len(await link.line())
+
+    async with session(tmp_path, run, spec=quiet(secrets=how), books=books_in(tmp_path), leases=leases) as host:
+        await host.ask("initialize")
+        await host.heard(lambda frame: frame.get("params") == {"data": "done"})
+        heard = json.dumps(host.frames)
+        assert value not in heard
+        assert ("redacted: secret token" in heard.lower()) is (how == "redact")
+        assert bool([frame for frame in host.frames if frame.get("id") == 1]) is (how == "redact")
+        (record,) = (it for it in records_in(tmp_path) if it["event"] == "server.request")
+        assert record["decision"] == ("allow" if how == "redact" else "deny")
