@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
 from argparse import Namespace
 from typing import TYPE_CHECKING
 
@@ -10,8 +12,10 @@ import pytest
 
 from bulkhead.cli import main
 from bulkhead.cli.target import known_target
+from bulkhead.errors import ProfileError
 from bulkhead.hosts.base import HOSTS, entries, find, read
-from bulkhead.hosts.secrets import plain_secrets, secrets_in
+from bulkhead.hosts.secrets import plain_secrets, require_none_in_plain, secrets_in
+from tests.conftest import BULKHEAD
 from tests.hosts.configs import CONFIGS, TOKEN, write
 
 if TYPE_CHECKING:
@@ -153,6 +157,48 @@ def test_a_home_that_is_the_project_is_looked_at_once(home: Path) -> None:
     [file] = find(home, home)
     [entry] = [entry for entry in entries(read(file)) if entry.name == "github"]
     assert secrets_in(entry) == [(VARIABLE, "a secret, by its name")]
+
+
+@pytest.mark.parametrize(
+    ("command", "value", "refused"),
+    [
+        ("bulkhead", TOKEN, True),
+        ("/opt/.venv/bin/bulkhead", TOKEN, True),
+        ("npx", TOKEN, False),
+        ("bulkhead", "x", False),
+    ],
+)
+def test_run_refuses_a_secret_that_its_hosts_file_gave_it(command: str, value: str, refused: bool, home: Path) -> None:
+    entry = {"command": command, "args": ["run", "mine"], "env": {"MY_TOKEN": value}}
+    file = home / ".cursor" / "mcp.json"
+    file.parent.mkdir()
+    file.write_text(json.dumps({"mcpServers": {"mine": entry}}, indent=1), encoding="utf-8")
+    if not refused:
+        require_none_in_plain({"MY_TOKEN": TOKEN}, home, home)
+        return
+    with pytest.raises(ProfileError, match=r"mcp\.json:\d+: MY_TOKEN of mine is refused") as error:
+        require_none_in_plain({"MY_TOKEN": TOKEN}, home, home)
+    assert "bulkhead secrets set MY_TOKEN" in error.value.hint
+    assert TOKEN not in repr(vars(error.value))
+    require_none_in_plain({"OTHER": TOKEN, "HOME": "/root"}, home, home)
+
+
+@pytest.mark.engine
+def test_a_host_that_gives_a_secret_in_plain_text_is_told(home: Path) -> None:
+    file = home / ".cursor" / "mcp.json"
+    file.parent.mkdir()
+    entry = {"command": "bulkhead", "args": ["run", "time"], "env": {"MY_TOKEN": TOKEN}}
+    file.write_text(json.dumps({"mcpServers": {"time": entry}}), encoding="utf-8")
+    env = os.environ | {"HOME": str(home), "MY_TOKEN": TOKEN, "XDG_STATE_HOME": str(home / "state")}
+    asked = b'{"jsonrpc":"2.0","id":1,"method":"initialize","params":{}}\n'
+    done = subprocess.run(
+        [*BULKHEAD, "run", "time"], input=asked, env=env, capture_output=True, timeout=60, check=False
+    )
+    assert done.returncode == 2
+    answer = json.loads(done.stdout)
+    assert answer["error"]["data"]["reason"] == "profile"
+    assert "bulkhead secrets set MY_TOKEN" in answer["error"]["data"]["hint"]
+    assert TOKEN.encode() not in done.stdout + done.stderr
 
 
 PROFILE = """

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from bulkhead.cli.early import Early
     from bulkhead.engines.runners import Runner
+    from bulkhead.errors import BulkheadError
 
 _EXAMPLES = """examples, as a host's configuration would start them:
   bulkhead run time
@@ -43,12 +44,35 @@ def run(args: argparse.Namespace) -> int:
         return anyio.run(_run, args, held, first)
 
 
+def _in_plain() -> BulkheadError | None:
+    """Why the environment is refused: it has a secret that stands in a host's configuration.
+
+    Looked for while the container starts, because what knows secrets takes its time to import.
+    """
+    from os import environ
+    from pathlib import Path
+
+    from bulkhead.config import secretlike
+    from bulkhead.errors import BulkheadError
+
+    if not any(secretlike.in_env(environ)):
+        return None
+    from bulkhead.hosts.secrets import require_none_in_plain
+
+    try:
+        require_none_in_plain(environ, Path.home(), Path.cwd())
+    except BulkheadError as error:
+        return error
+    return None
+
+
 async def _run(args: argparse.Namespace, held: Runner, first: Early) -> int:
     import anyio
 
     from bulkhead.stdio import open_stdin, open_stdout
 
     stop = anyio.Event()
+    first.error = first.error or _in_plain()
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(_on_signal, stop)
         host = (await open_stdin(), await open_stdout())

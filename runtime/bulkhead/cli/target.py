@@ -100,7 +100,7 @@ def _from_command(args: argparse.Namespace, newest: str, say: Callable[[str], No
 def _tell_of_unused(spec: ServerSpec, say: Callable[[str], None]) -> None:
     """A host's configuration that still has a secret, which the profile takes from elsewhere.
 
-    It is not refused: from here a variable of the host's configuration looks as one of the person's own does.
+    Where its value stands in a host's file, `run` refuses it (run.py).
     """
     from os import environ
 

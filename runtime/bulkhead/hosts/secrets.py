@@ -7,15 +7,17 @@ itself (${VAR}, ${input:ID}, $VAR) is no secret; what stands behind it as the de
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bulkhead.config import secretlike
-from bulkhead.hosts.base import REMOTE, entries, find, line_of_key, read
+from bulkhead.errors import ProfileError
+from bulkhead.hosts.base import REMOTE, entries, find, line_of_key, program_of, read
 from bulkhead.hosts.node import Unreadable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from bulkhead.hosts.base import ConfigFile, Document, Entry
@@ -40,6 +42,24 @@ class Finding:
 def plain_secrets(home: Path, project: Path) -> list[Finding]:
     """All that lie in the hosts' files of a home and a project; and the files that could not be looked through."""
     return [finding for file in find(home, project) for finding in _findings(file)]
+
+
+def require_none_in_plain(environ: Mapping[str, str], home: Path, project: Path) -> None:
+    """Raises ProfileError where the entry that started this runner gave it a secret, which stands in a host's file.
+
+    From here a variable of a host's looks as one of the person's own does; but the file has the same name and value.
+    """
+    suspects = dict(secretlike.in_env(environ))
+    for file in find(home, project) if suspects else ():
+        with suppress(Unreadable):
+            document = read(file)
+            for entry in entries(document):
+                ours = program_of(entry.command) == "bulkhead"
+                for name in suspects.keys() & entry.env.keys() if ours else ():
+                    if entry.env[name] == environ[name]:
+                        at = f"{entry.path}:{_line(document, entry, name)}"
+                        what = f"{at}: {name} of {entry.name} is refused"
+                        raise ProfileError(what, why=f"it looks like {suspects[name]}", hint=_hint(entry, name))
 
 
 def secrets_in(entry: Entry) -> list[tuple[str, str]]:
