@@ -26,7 +26,7 @@ from bulkhead.errors import BulkheadError, DeniedError, IntegrityError
 from bulkhead.person import AskedBack
 from bulkhead.policy import chain
 from bulkhead.policy.declared import LISTS, TOLD
-from bulkhead.policy.verdict import ALLOW, Allow, Ask, Context, Deny, Hold, Rewrite
+from bulkhead.policy.verdict import ALLOW, Allow, Ask, Context, Deny, Hold, Rewrite, Show
 from bulkhead.wire import messages
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class Books:
 
 
 class Judgement:
-    """One session's. server: requests of the runner's own to the server; person: who is asked."""
+    """One session's. server: requests of the runner's own to the server; person: who is asked; say: who is told."""
 
     def __init__(
         self,
@@ -96,6 +96,7 @@ class Judgement:
         *,
         server: Questions,
         person: Person | None,
+        say: Callable[[str], None],
     ) -> None:
         self._spec = spec
         self._session = session
@@ -103,6 +104,7 @@ class Judgement:
         self._leases = leases
         self._server = server
         self._person = person
+        self._say = say
         self._calls: deque[float] = deque()
         self._listing = anyio.Lock()
         self._tasks: TaskGroup
@@ -145,7 +147,10 @@ class Judgement:
             if books.pins.needs_listing(request.method) is not None:
                 return None
             self.arm(entry)
-        verdict = self._judged(request, entry)
+        try:
+            verdict = self._judged(request, entry)
+        except IntegrityError as error:  # what is pinned cannot be read
+            return Deny(error)
         if request.method == "tools/call" and not isinstance(verdict, Deny):
             self._calls.append(time.monotonic())
         return verdict
@@ -204,17 +209,23 @@ class Judgement:
         reasons = baseline.before(entry.context.tool, len(request.raw))
         if not reasons:
             return verdict
-        entry.notes += reasons
+        self._tell_unusual(reasons, entry)
         hold = self._spec.guards.baseline == "hold" and not isinstance(verdict, Hold)
         return Hold(Ask("; ".join(reasons))) if hold else verdict
+
+    def _tell_unusual(self, reasons: tuple[str, ...], entry: Pending) -> None:
+        if reasons:
+            _note(entry, Allow(reasons))
+            self._say(f"{self._spec.name}: unlike before: {'; '.join(reasons)}")
 
     async def _after(self, hold: Hold, request: Request, entry: Pending) -> Verdict:
         """The verdict once what it holds for is done."""
         _note(entry, hold)
-        if isinstance(hold.effect, Ask):
-            await self._ask(hold.effect.why, request, entry)
-        else:
-            await self._show(hold, entry)
+        match hold.effect:
+            case Ask(why):
+                await self._ask(why, request, entry)
+            case Show() as shown:
+                await self._show(shown, entry)
         entry.context = entry.context._replace(done=entry.context.done | {hold.effect})
         return self._judged(request, entry)
 
@@ -226,12 +237,10 @@ class Judgement:
         entry.allowed = self._person.digest_of(request)
         await self._write("approval", "allow", entry, actor=actor, details={"call": entry.allowed})
 
-    async def _show(self, hold: Hold, entry: Pending) -> None:
+    async def _show(self, shown: Show, entry: Pending) -> None:
         from bulkhead.screens import screen  # noqa: PLC0415 - few profiles have one
 
-        if isinstance(hold.effect, Ask):
-            return
-        found = await screen(self._spec.screen, await self._screen_key(), hold.effect)
+        found = await screen(self._spec.screen, await self._screen_key(), shown)
         if found.attack:
             hint = "read what the message says before you call again; [screen] in the profile names the screen"
             raise DeniedError("the screen found an attack", why=found.why, hint=hint, reason="screen")
@@ -277,7 +286,10 @@ class Judgement:
         """The verdict on the answer to a request of the host's."""
         method = entry.request.method
         if self._books is not None and answer.result is not None and (method in LISTS or method in _IDENTITY):
-            return _pinned(self._books.pins, answer, answer.result, entry.request)
+            try:
+                return _pinned(self._books.pins, answer, answer.result, entry.request)
+            except IntegrityError as error:
+                return Deny(error)
         entry.context = entry.context._replace(refused=tuple(entry.refused))
         return (
             _error_judged(answer, entry.context) if answer.error else chain.judge(chain.RESULT, answer, entry.context)
@@ -288,7 +300,8 @@ class Judgement:
         try:
             while isinstance(verdict, Hold):
                 _note(entry, verdict)
-                await self._show(verdict, entry)
+                if isinstance(verdict.effect, Show):  # a person is asked before a call, not after it
+                    await self._show(verdict.effect, entry)
                 entry.context = entry.context._replace(done=entry.context.done | {verdict.effect})
                 verdict = self.answer_at_once(answer, entry)
                 if self._books is not None:  # meanwhile it was nobody's that a kill would end
@@ -312,7 +325,7 @@ class Judgement:
             self._person.continues(entry.allowed)
         baseline = self._books.baseline if self._books is not None else None
         if baseline is not None and entry.request.method == "tools/call":
-            entry.notes += baseline.after(entry.context.tool, len(answer.raw), entry.reached)
+            self._tell_unusual(baseline.after(entry.context.tool, len(answer.raw), entry.reached), entry)
 
     # What the server says unasked
 
@@ -364,8 +377,9 @@ class Judgement:
         """Another process approves; the host, which was shown less, is told to look again."""
         while True:
             await anyio.sleep(_LOOK)
-            for kind in sorted(pins.approved_since() & TOLD.keys()):
-                await tell(messages.notification(TOLD[kind], {}))
+            with suppress(IntegrityError):  # the next request is told
+                for kind in sorted(pins.approved_since() & TOLD.keys()):
+                    await tell(messages.notification(TOLD[kind], {}))
 
     def _soon(self, event: str, decision: str, details: Details, reason: str = "") -> None:
         """A record that no message waits for. Where it cannot be written, the next message is told."""

@@ -89,6 +89,7 @@ class Relay:
             person=Person(spec, books.state, self._session, self._to_host_own, tell=self._to_host, say=say)
             if books is not None
             else None,
+            say=say,
         )
         connections = Connections(
             spec.name,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bulkhead.audit import commit
+from bulkhead.baselines import Baseline
 from bulkhead.credentials.leases import Leases
 from bulkhead.spec import Guards, SecretBinding
 from tests.unit.books import books_in, records_in
@@ -366,3 +367,37 @@ async def test_a_secret_leaves_in_nothing_that_a_server_says_unasked(tmp_path: P
         assert bool([frame for frame in host.frames if frame.get("id") == 1]) is (how == "redact")
         (record,) = (it for it in records_in(tmp_path) if it["event"] == "server.request")
         assert record["decision"] == ("allow" if how == "redact" else "deny")
+
+
+async def test_pins_that_break_within_a_session_stop_its_calls_and_not_the_session(tmp_path: Path) -> None:
+    run = Declaring([tool("a")])
+    async with session(tmp_path, run, spec=quiet(), books=books_in(tmp_path)) as host:
+        await host.shake()
+        assert await names(host) == ["a"]
+        pins = tmp_path / "pins" / "test" / "pins.json"
+        whole = pins.read_text()
+        pins.write_text(whole[: len(whole) // 2])
+        assert reason(await host.call("a")) == "pin"
+        assert reason(await host.answer(await host.ask("tools/list"))) == "pin"
+        assert "result" in await host.answer(await host.ask("ping"))
+        pins.write_text(whole)
+        assert "result" in await host.call("a")
+    assert run.seen.count("tools/call") == 1
+
+
+@pytest.mark.parametrize(("how", "runs"), [("warn", True), ("hold", False)])
+async def test_a_call_unlike_those_before_is_told_or_held(tmp_path: Path, how: Any, runs: bool) -> None:
+    run = Declaring([tool("a")])
+    baseline = Baseline(tmp_path, "test", holds=how == "hold")
+    spec = replace(spec_of(approval=0.2), guards=Guards(baseline=how, arguments=False))
+    async with session(tmp_path, run, spec=spec, books=books_in(tmp_path, baseline=baseline)) as host:
+        await host.shake()
+        for _ in range(25):
+            assert "result" in await host.call("a", text="x")
+        answer = await host.call("a", text="x" * 500_000)
+        assert ("result" in answer) is runs
+        if not runs:
+            assert reason(answer) == "approval"
+        assert any("unlike before" in line for line in host.said)
+    noted = [it for it in records_in(tmp_path) if it["event"] in ("request", "approval") and it.get("notes")]
+    assert noted
