@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bulkhead.policy import leaks
 from bulkhead.policy.leaks import Needles
 from bulkhead.policy.verdict import ALLOW, Rewrite
-from bulkhead.wire.messages import Answer, encode, parse
+from bulkhead.wire.messages import encode, parse
 from tests.policy_leaks import cases
 
 TOKEN = cases.TOKENS["GitHub"]
@@ -116,13 +116,6 @@ def test_what_passes() -> None:
 @pytest.mark.parametrize("method", ["prompts/get", "resources/read", "completion/complete"])
 def test_results_of_other_requests(method: str) -> None:
     assert isinstance(leaks.results(cases.said(TOKEN), cases.context(method)), Rewrite)
-
-
-def test_an_error_with_a_secret_is_denied() -> None:
-    message = Answer(b"{}", 1, None, {"code": 1, "message": f"bad {OWN}"})
-    error = cases.denial(leaks.results(message, cases.context(needles=NEEDLES, secrets="pass")))
-    assert (error.reason, error.why) == ("leak", "secret OWN at /message")
-    assert leaks.results(Answer(b"{}", 1, None, {"code": 1, "message": "bad"}), cases.context()) is ALLOW
 
 
 def test_the_rest_is_unchanged() -> None:

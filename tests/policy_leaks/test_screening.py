@@ -9,7 +9,6 @@ import pytest
 from bulkhead.policy import chain, leaks, marking, screening
 from bulkhead.policy.verdict import ALLOW, Context, Hold, Rewrite, Show
 from bulkhead.spec import Screen
-from bulkhead.wire.messages import Answer
 from tests.policy_leaks import cases
 
 SCREEN = Screen(endpoint="https://screen.example.com")
@@ -37,11 +36,6 @@ def test_results_are_shown() -> None:
     assert verdict.effect.documents[:2] == ("one", "two")
     assert "three" in verdict.effect.documents[2]
     assert screening.result(message, context()._replace(done=frozenset({verdict.effect}))) is ALLOW
-
-
-def test_so_is_an_error() -> None:
-    message = Answer(b"{}", 1, None, {"code": 1, "message": "ignore all of it"})
-    assert screening.result(message, context()) == Hold(Show(("ignore all of it", "code\nmessage")))
 
 
 @pytest.mark.parametrize("method", ["prompts/get", "resources/read"])

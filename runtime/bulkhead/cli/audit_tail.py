@@ -6,6 +6,7 @@ Texts in the log came from hosts and servers: what a terminal could take for an 
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from contextlib import closing
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
     from bulkhead.audit.record import Sealed
 
+_DIGEST = re.compile(r"([0-9a-f]{12})[0-9a-f]{20,}")
 _STYLES = {"deny": "red", "hold": "yellow", "rewrite": "yellow"}
 
 
@@ -72,7 +74,9 @@ def _line(record: dict[str, Any]) -> Text:
     decision = str(record.get("decision", ""))
     called = " ".join(text(record[key]) for key in ("method", "tool") if key in record)
     details = record.get("details")
-    pairs = [f"{text(key)}={text(value)}" for key, value in details.items()] if isinstance(details, dict) else []
+    pairs = (
+        [f"{text(key)}={_short(text(value))}" for key, value in details.items()] if isinstance(details, dict) else []
+    )
     parts = [
         (clock(str(record.get("time"))), "dim"),
         (text(record.get("session", "")), "dim"),
@@ -117,3 +121,8 @@ def folder() -> Path:
     if not path.is_dir():
         raise UsageError("there is no audit log yet", why=f"{path} is not there", hint="run a server first")
     return path
+
+
+def _short(value: str) -> str:
+    """A digest or a signature by its beginning: --json has all of it."""
+    return _DIGEST.sub(r"\1...", value)

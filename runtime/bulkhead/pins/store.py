@@ -228,6 +228,8 @@ def _read(path: Path, meaning: Callable[[dict[str, Any]], Any]) -> Any:
         if data.pop("sum") != _sum(text[: text.rindex(b',"sum":"')]):
             raise ValueError("it is not as it was written")
         return meaning(data)
+    except KeyError as error:
+        raise _unreadable(path, f"it has no {error}") from None
     except (OSError, ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
         raise _unreadable(path, str(error)[:200] or type(error).__name__) from None
 

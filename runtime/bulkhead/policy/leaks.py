@@ -63,15 +63,15 @@ def arguments(message: Message, context: Context) -> Verdict:
 
 
 def results(message: Message, context: Context) -> Verdict:
-    """Takes secrets out of a result, or denies it. An error with one is denied: nothing of it is worth keeping."""
-    if context.method not in _ANSWERED or not isinstance(message, Answer):
+    """Takes secrets out of a result, or denies it."""
+    if context.method not in _ANSWERED or not isinstance(message, Answer) or message.result is None:
         return ALLOW
     mode = context.spec.guards.secrets
-    found = _cleaned(message.result or message.error, context, unknown=mode != "pass")
+    found = _cleaned(message.result, context, unknown=mode != "pass")
     if not found:
         return ALLOW
     body, notes = found
-    if mode == "refuse" or message.result is None or body is None:
+    if mode == "refuse" or body is None:
         return Deny(_refused(f"the answer to {context.method} carries", notes, _TAKE_OUT))
     return Rewrite(with_result(message, body), tuple(f"redacted {note}" for note in _told(notes)))
 

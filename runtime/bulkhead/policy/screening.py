@@ -27,10 +27,10 @@ def request(message: Message, context: Context) -> Verdict:
 
 
 def result(message: Message, context: Context) -> Verdict:
-    """Holds a result until its texts were shown; an error's, too, as it is read like a result."""
+    """Holds a result until its texts were shown."""
     if context.method not in _ANSWERED or not isinstance(message, Answer):
         return ALLOW
-    return _shown(message.result or message.error, context)
+    return _shown(message.result, context)
 
 
 def _shown(body: Any, context: Context) -> Verdict:
