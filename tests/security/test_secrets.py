@@ -17,6 +17,7 @@ import threading
 import time
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -152,6 +153,9 @@ def reaches(*ports: int, tls: bool = True) -> str:
 
 
 INJECTED = f'hosts = ["{NAME}"]\n'
+# Headers of requests come and go in these tools' arguments and results; own values are taken out all the same.
+PASSING = '[guards]\nsecrets = "pass"\n'
+REDACTED = "[redacted: secret token]"
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +193,7 @@ def fetched(session: Session, outside: Outside, **arguments: str) -> tuple[int, 
 
 
 def test_the_value_is_at_its_host_and_what_comes_back_is_the_placeholder(opened: Opener, outside: Outside) -> None:
-    session = opened(INJECTED, reaches(outside.port))
+    session = opened(INJECTED, reaches(outside.port) + PASSING)
     placeholder = session.host.text("variable", name="TOKEN")
     assert (len(placeholder), placeholder == session.value) == (len(session.value), False)
     status, headers, body = fetched(session, outside, header="Authorization: Bearer $TOKEN")
@@ -209,7 +213,7 @@ def test_a_password_is_found_in_basic_credentials(opened: Opener, outside: Outsi
 
 
 def test_a_placeholder_is_a_file_where_its_name_is_no_variables(opened: Opener, outside: Outside) -> None:
-    session = opened(INJECTED, reaches(outside.port), called="api-token")
+    session = opened(INJECTED, reaches(outside.port) + PASSING, called="api-token")
     placeholder, mode, own = session.host.text("secret", name="api-token").split()
     assert (len(placeholder), mode, own) == (len(session.value), "400", "True")
     fetched(session, outside, header=f"Authorization: Bearer {placeholder}")
@@ -372,22 +376,23 @@ def _content(path: Path) -> bytes:
 
 def test_a_file_has_the_value_for_its_user_alone(opened: Opener) -> None:
     session = opened('use = "file"')
-    assert session.host.text("secret", name="TOKEN") == f"{session.value} 400 True"
+    assert session.host.text("digest", name="TOKEN") == sha256(session.value.encode()).hexdigest()
+    assert session.host.text("secret", name="TOKEN") == f"{REDACTED} 400 True", "and it does not go to the model"
 
 
 def test_a_file_is_removed_at_its_ttl_and_written_anew_for_a_call(opened: Opener) -> None:
     session = opened('use = "file"\nttl = "1s"\ntools = ["variable"]')
-    first = session.value
-    assert session.host.text("secret", name="TOKEN").startswith(first)
+    assert session.host.text("digest", name="TOKEN") == sha256(session.value.encode()).hexdigest()
     until(lambda: session.host.text("secret", name="TOKEN") == "", 10)
     session.canary.write_text(f"canary{secrets.token_hex(4)}-{secrets.token_hex(12)}")
     session.host.text("variable", name="HOME")
-    assert session.host.text("secret", name="TOKEN") == f"{session.value} 400 True"
+    assert session.host.text("digest", name="TOKEN") == sha256(session.value.encode()).hexdigest()
 
 
 def test_a_variable_has_the_value(opened: Opener) -> None:
     session = opened('use = "env"')
-    assert session.host.text("variable", name="TOKEN") == session.value
+    assert session.host.text("digest", name="TOKEN") == sha256(session.value.encode()).hexdigest()
+    assert session.host.text("variable", name="TOKEN") == REDACTED, "and it does not go to the model"
 
 
 # A provider that fails

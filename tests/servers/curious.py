@@ -12,6 +12,7 @@ import re
 import ssl
 import urllib.error
 import urllib.request
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +79,13 @@ def variable(name: str) -> dict[str, Any]:
     return text(os.environ.get(name, ""))
 
 
+def digest(name: str) -> dict[str, Any]:
+    """The digest of a variable's value, or of a file of /run/secrets: what is said of a secret is taken out."""
+    path = Path("/run/secrets") / name
+    value = path.read_bytes() if path.exists() else os.environ.get(name, "").encode()
+    return text(sha256(value).hexdigest())
+
+
 def secret(name: str) -> dict[str, Any]:
     """A file of /run/secrets, with its mode and owner; "" if it is not there."""
     path = Path("/run/secrets") / name
@@ -105,7 +113,9 @@ def fetch(url: str, header: str = "", basic: str = "") -> dict[str, Any]:
         return text(repr(error)) | {"isError": True}
 
 
-TOOLS: dict[str, Callable[..., dict[str, Any]]] = {tool.__name__: tool for tool in (canaries, variable, secret, fetch)}
+TOOLS: dict[str, Callable[..., dict[str, Any]]] = {
+    tool.__name__: tool for tool in (canaries, variable, digest, secret, fetch)
+}
 
 
 def _list(_speaker: Speaker, _message: dict[str, Any]) -> dict[str, Any]:
