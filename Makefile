@@ -52,7 +52,7 @@ test: check images ## all checks and all tests
 	@{ command -v zsh && command -v fish; } >/dev/null \
 		|| { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends zsh fish; }
 	@echo '== pytest'
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 bench: images ## measure beside a direct process, docker run, its bridge and a proxy; ARGS='--json FILE'
 	@command -v tinyproxy >/dev/null \

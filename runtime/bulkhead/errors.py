@@ -64,6 +64,10 @@ class UsageError(BulkheadError):
     reason = "usage"
 
 
+class UnreadableError(UsageError):
+    """A host's configuration that is not understood, so nothing of it is used and nothing in it is touched."""
+
+
 class ProfileError(BulkheadError):
     """A profile that is wrong or unsafe; ``what`` names file and line."""
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import anyio
 from anyio import to_thread
 
-from bulkhead import killed, telemetry
+from bulkhead import telemetry
 from bulkhead.audit.record import Record
 from bulkhead.errors import BulkheadError, DeniedError, IntegrityError
 from bulkhead.person import AskedBack
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from bulkhead.baselines import Baseline
     from bulkhead.credentials.leases import Leases
     from bulkhead.egress.connection import Connection
+    from bulkhead.killed import Watch
     from bulkhead.pending import Pending
     from bulkhead.person import Person
     from bulkhead.pins import PinBook
@@ -71,6 +72,7 @@ class Books:
     state: Path
     session: str
     user: str
+    killed: Watch
     audit: AuditLog
     pins: PinBook
     begun: dict[str, str]
@@ -99,6 +101,7 @@ class Judgement:
         say: Callable[[str], None],
     ) -> None:
         self._spec = spec
+        self._requests, self._results = chain.for_profile(spec)
         self._session = session
         self._books = books
         self._leases = leases
@@ -142,7 +145,7 @@ class Judgement:
         """The verdict on a request; None where the server has to be asked for its list first."""
         books = self._books
         if books is not None:
-            if (error := killed.refusal(books.state, self._spec.name)) is not None:
+            if (error := books.killed.refusal()) is not None:
                 return Deny(error)
             if books.pins.needs_listing(request.method) is not None:
                 return None
@@ -191,13 +194,14 @@ class Judgement:
 
     def _judged(self, request: Request, entry: Pending) -> Verdict:
         books = self._books
+        refused = books.pins.refusal(request.method, request.params) if books is not None else None
         if books is not None and request.method == "tools/call":
             entry.context = entry.context._replace(schema=books.pins.schema(entry.context.tool))
-        verdict = chain.judge(chain.REQUEST, request, entry.context)
+        verdict = chain.judge(self._requests, request, entry.context)
         if books is None or isinstance(verdict, Deny):
             return verdict
-        if (error := books.pins.refusal(request.method, request.params)) is not None:
-            return Deny(error)
+        if refused is not None:  # what the profile denies is told as that
+            return Deny(refused)
         return self._unusual(verdict, request, entry)
 
     def _unusual(self, verdict: Verdict, request: Request, entry: Pending) -> Verdict:
@@ -291,9 +295,17 @@ class Judgement:
             except IntegrityError as error:
                 return Deny(error)
         entry.context = entry.context._replace(refused=tuple(entry.refused))
-        return (
-            _error_judged(answer, entry.context) if answer.error else chain.judge(chain.RESULT, answer, entry.context)
-        )
+        if answer.error:
+            return self._error_judged(answer, entry.context)
+        return chain.judge(self._results, answer, entry.context)
+
+    def _error_judged(self, answer: Answer, context: Context) -> Verdict:
+        """An error's text reaches the model too, so it is judged as a result would be."""
+        verdict = chain.judge(self._results, answer._replace(result={"error": answer.error}, error=None), context)
+        if not isinstance(verdict, Rewrite):
+            return verdict
+        changed: Any = verdict.message
+        return Rewrite(messages.with_error(answer, changed.result["error"]), verdict.notes)
 
     async def answer(self, answer: Answer, entry: Pending, verdict: Verdict) -> Answer:
         """What goes to the host, after all that verdict waits for. Raises BulkheadError. It is on record then."""
@@ -304,8 +316,8 @@ class Judgement:
                     await self._show(verdict.effect, entry)
                 entry.context = entry.context._replace(done=entry.context.done | {verdict.effect})
                 verdict = self.answer_at_once(answer, entry)
-                if self._books is not None:  # meanwhile it was nobody's that a kill would end
-                    killed.require_alive(self._books.state, self._spec.name)
+                if self._books is not None and (error := self._books.killed.refusal()) is not None:
+                    raise error  # meanwhile it was nobody's that a kill would end
             if isinstance(verdict, Deny):
                 raise verdict.error
         except BulkheadError as error:
@@ -443,15 +455,6 @@ def _pinned(pins: PinBook, answer: Answer, result: dict[str, Any], request: Requ
     if judged.result is result:
         return Allow(judged.notes) if judged.notes else ALLOW
     return Rewrite(messages.with_result(answer, judged.result), judged.notes)
-
-
-def _error_judged(answer: Answer, context: Context) -> Verdict:
-    """An error's text reaches the model too, so it is judged as a result would be."""
-    verdict = chain.judge(chain.RESULT, answer._replace(result={"error": answer.error}, error=None), context)
-    if not isinstance(verdict, Rewrite):
-        return verdict
-    changed: Any = verdict.message
-    return Rewrite(messages.with_error(answer, changed.result["error"]), verdict.notes)
 
 
 def _nonce(spec: ServerSpec) -> str:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 ALL = "ALL"  # no server's name: those are in small letters
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*", re.ASCII)
 SIGNAL = signal.SIGUSR2
+_SETTLED = 10**9  # nanoseconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +85,27 @@ def refusal(state: Path, name: str) -> DeniedError | None:
         with open(file, "rb") as mark:  # noqa: PTH123 - a descriptor
             return _refused(server, _told(mark.read()))
     return None
+
+
+class Watch:
+    """Asks for one server as often as it is wanted: one stat() while nothing changed."""
+
+    def __init__(self, state: Path, name: str) -> None:
+        self._state, self._name = state, name
+        self._folder = f"{state}/killed"
+        self._changed = 0
+        self._last: DeniedError | None = None
+
+    def refusal(self) -> DeniedError | None:
+        """As refusal()."""
+        try:
+            changed = os.stat(self._folder).st_mtime_ns  # noqa: PTH116 - see refusal()
+        except FileNotFoundError:
+            return None
+        # The kernel's clock of files is coarse: what changed just now may change again at the same time.
+        if changed != self._changed or time.time_ns() - changed < _SETTLED:
+            self._last, self._changed = refusal(self._state, self._name), changed
+        return self._last
 
 
 def require_alive(state: Path, name: str) -> None:

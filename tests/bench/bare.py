@@ -6,14 +6,23 @@ It exists to be measured beside the real one; nothing of the kind can be switche
 from __future__ import annotations
 
 import sys
+from typing import Any
 
-from bulkhead.cli import main, serve
+from bulkhead import relay
+from bulkhead.cli import main
 from bulkhead.policy import budgets, chain, network, tools
+
+_WHOLE = relay.Relay
+
+
+def _without_books(*args: Any, books: object, **others: Any) -> relay.Relay:
+    del books
+    return _WHOLE(*args, **others)
 
 
 def bare() -> int:
     """As `bulkhead`, with the same arguments."""
-    serve.books_of = lambda *_: None  # type: ignore[assignment, attr-defined]
+    relay.Relay = _without_books  # type: ignore[misc, assignment]
     chain.REQUEST = (tools.allowed, budgets.concurrency, budgets.rate)
     chain.RESULT = (budgets.output, network.denied)
     return main()

@@ -295,14 +295,14 @@ def test_what_judging_costs_is_told_with_and_without_the_disk() -> None:
 
 
 def test_the_bare_runner_is_the_real_one_with_less(monkeypatch: pytest.MonkeyPatch) -> None:
-    from bulkhead.cli import serve
+    from bulkhead import relay
     from bulkhead.policy import chain
 
-    for module, name in ((serve, "books_of"), (chain, "REQUEST"), (chain, "RESULT")):
+    for module, name in ((relay, "Relay"), (chain, "REQUEST"), (chain, "RESULT")):
         monkeypatch.setattr(module, name, getattr(module, name))
     monkeypatch.setattr(bare, "main", lambda: 7)
     assert bare.bare() == 7
-    assert vars(serve)["books_of"]() is None
+    assert vars(relay)["Relay"] is bare._without_books
     assert len(chain.REQUEST) + len(chain.RESULT) == 5
 
 

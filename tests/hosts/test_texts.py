@@ -12,8 +12,9 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bulkhead.errors import UnreadableError
 from bulkhead.hosts import jsonc, toml_text, yaml_text
-from bulkhead.hosts.node import Splice, Unreadable, spliced
+from bulkhead.hosts.node import Splice, spliced
 
 if TYPE_CHECKING:
     from bulkhead.hosts.node import Node
@@ -44,7 +45,7 @@ def test_json_as_others_read_it(value: Any, indent: int | None, ascii_only: bool
 
 @given(st.text('{}[]",:/* \n\\019.-eEtruefalsn'))
 def test_what_is_json_is_read_and_nothing_but_an_unreadable_is_raised(text: str) -> None:
-    with suppress(ValueError, Unreadable):
+    with suppress(ValueError, UnreadableError):
         assert repr(jsonc.parse(text).plain()) == repr(json.loads(text, object_pairs_hook=_once))
 
 
@@ -91,7 +92,7 @@ def test_comments_trailing_commas_and_a_byte_order_mark() -> None:
     ],
 )
 def test_what_is_no_json_says_where(text: str, line: int, why: str) -> None:
-    with pytest.raises(Unreadable) as caught:
+    with pytest.raises(UnreadableError) as caught:
         jsonc.parse(text)
     assert caught.value.what == f"{line}: this cannot be read"
     assert why in caught.value.why
@@ -196,7 +197,7 @@ def test_yaml_of_many_forms(tables: dict[str, Any], flow: bool) -> None:
     text = yaml.safe_dump(tables, allow_unicode=True, default_flow_style=flow)
     try:
         root = yaml_text.parse(text)
-    except Unreadable as error:
+    except UnreadableError as error:
         assert "no plain key" in error.why  # noqa: PT017 - a key that YAML merges, or one that is too long
     else:
         assert root.plain() == tables
@@ -217,14 +218,14 @@ def test_yaml_of_many_forms(tables: dict[str, Any], flow: bool) -> None:
     ],
 )
 def test_yaml_that_is_not_understood(text: str, why: str) -> None:
-    with pytest.raises(Unreadable, match="cannot be read") as caught:
+    with pytest.raises(UnreadableError, match="cannot be read") as caught:
         yaml_text.parse(text)
     assert why in caught.value.why
 
 
 @pytest.mark.parametrize("text", ["a = 1\na = 2\n", "a = [1\n", "[a]\n[a]\n", "x", "a = " + "[" * 5000])
 def test_toml_that_is_not_understood(text: str) -> None:
-    with pytest.raises(Unreadable, match="cannot be read"):
+    with pytest.raises(UnreadableError, match="cannot be read"):
         toml_text.parse(text)
 
 

@@ -15,11 +15,10 @@ from keyrings.alt.file import PlaintextKeyring
 from bulkhead.cli import main
 from bulkhead.cli.wrap import _program
 from bulkhead.config import find_profile, load_profile
-from bulkhead.errors import BulkheadError
+from bulkhead.errors import BulkheadError, UnreadableError
 from bulkhead.hosts import files
 from bulkhead.hosts.base import entries, find, read
 from bulkhead.hosts.edits import with_commands
-from bulkhead.hosts.node import Unreadable
 from bulkhead.hosts.wrapping import Left, Wrapped, wrap
 from tests.hosts.configs import CONFIGS, TOKEN, write
 
@@ -253,7 +252,7 @@ def test_an_entry_that_was_edited_is_left_and_told(home: Path) -> None:
 def test_variables_in_pieces_cannot_be_changed(home: Path) -> None:
     path = write(home, "codex")
     path.write_text('[mcp_servers.github]\ncommand = "npx"\nargs = ["s@1.0.0"]\nenv.A = "1"\n', encoding="utf-8")
-    with pytest.raises(Unreadable, match="cannot be changed"):
+    with pytest.raises(UnreadableError, match="cannot be changed"):
         _change(home)
 
 

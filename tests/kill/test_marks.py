@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from threading import Event
 from typing import TYPE_CHECKING
@@ -162,3 +163,18 @@ def test_a_call_that_waits_for_a_suspended_secret_does_not_get_it() -> None:
         assert (lease.value(), till.revoked) == (None, 1)
 
     run(test, till)
+
+
+def test_a_watch_sees_every_change(tmp_path: Path) -> None:
+    watch = killed.Watch(tmp_path, "a")
+    for _ in range(200):
+        assert watch.refusal() is None
+        killed.mark(tmp_path, "a", "why", "me")
+        refused = watch.refusal()
+        assert refused is not None
+        assert refused.reason == "killed"
+        killed.released(tmp_path, "a")
+    os.utime(tmp_path / "killed", ns=(1, 1))
+    assert watch.refusal() is None
+    (tmp_path / "killed" / "ALL.json").write_text("{}")
+    assert watch.refusal() is not None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bulkhead.audit.log import AuditLog
 from bulkhead.judgement import Books
+from bulkhead.killed import Watch
 from bulkhead.pins import PinBook
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ def books_in(state: Path, *, mode: Any = "first-use", baseline: Baseline | None 
         state=state,
         session="0123456789ab",
         user="ada",
+        killed=Watch(state, "test"),
         audit=AuditLog(state / "audit"),
         pins=PinBook(state, "test", mode=mode, others=dict),
         begun={},

@@ -19,6 +19,7 @@ PROMISED = {
     "BulkheadError": (5, -31005, "internal"),
     "ToolError": (1, -31001, "tool_error"),
     "UsageError": (2, -31002, "usage"),
+    "UnreadableError": (2, -31002, "usage"),
     "ProfileError": (2, -31002, "profile"),
     "DeniedError": (3, -31003, "denied"),
     "EngineError": (4, -31004, "engine"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from bulkhead.errors import DeniedError, LimitError
 from bulkhead.policy import budgets, chain, network, tools
 from bulkhead.policy.verdict import ALLOW, Context, Deny, Verdict
-from bulkhead.spec import EgressRule, Limits, Server, ServerSpec, Tools
+from bulkhead.spec import EgressRule, Guards, Limits, Screen, Server, ServerSpec, Tools
 from bulkhead.wire.messages import Answer, Message, Request
 
 RESULT = Answer(b"{}", 1, {"content": []}, None)
@@ -199,5 +200,12 @@ def test_the_chains_hold_every_guard() -> None:
             "marking.marked",
         ],
     ]  # fmt: skip
+    assert [len(guards) for guards in chain.for_profile(spec())] == [5, 4], "what a plain profile never needs"
+    full = replace(
+        spec(tools=Tools(approve=("*",))),
+        guards=Guards(rules="permit(principal, action, resource);", marking=True),
+        screen=Screen(endpoint="https://screen.example.com"),
+    )
+    assert chain.for_profile(full) == (chain.REQUEST, chain.RESULT)
     both = spec(tools=Tools(deny=("*",)), limits=Limits(calls_per_minute=1))
     assert denial(chain.judge(chain.REQUEST, call(), counted(context(both), "recent", 5))).reason == "denied"

@@ -21,12 +21,14 @@ def books_of(runner: Runner, first: Early, target: Target, launch: Launch, state
     from bulkhead.baselines import Baseline
     from bulkhead.config import profile_digest
     from bulkhead.judgement import Books
+    from bulkhead.killed import Watch
 
     spec, audit, how = target.spec, first.settings.audit, target.spec.guards.baseline
     return Books(
         state=state,
         session=runner.id,
         user=getpass.getuser(),
+        killed=Watch(state, spec.name),
         audit=AuditLog(state / "audit", sync=audit.sync),
         pins=first.pins,
         begun={

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Literal
 
-from bulkhead.errors import UsageError
+from bulkhead.errors import UnreadableError, UsageError
 from bulkhead.hosts import jsonc, toml_text, yaml_text
-from bulkhead.hosts.node import Node, Unreadable, line_of, matching
+from bulkhead.hosts.node import Node, line_of, matching
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -134,33 +134,33 @@ def find(home: Path, project: Path) -> list[ConfigFile]:
 
 
 def read(file: ConfigFile) -> Document:
-    """Raises Unreadable, with FILE:LINE."""
+    """Raises UnreadableError, with FILE:LINE."""
     try:
         with file.path.open("rb") as opened:
             data = opened.read(_LARGEST + 1)
         if len(data) > _LARGEST:
-            raise Unreadable(f"{file.path} is not read", why=f"it is larger than {_LARGEST >> 20} MiB")
+            raise UnreadableError(f"{file.path} is not read", why=f"it is larger than {_LARGEST >> 20} MiB")
         return parsed(file, data)
     except OSError as error:
-        raise Unreadable(f"{file.path} cannot be read", why=str(error.strerror)) from None
+        raise UnreadableError(f"{file.path} cannot be read", why=str(error.strerror)) from None
 
 
 def parsed(file: ConfigFile, data: bytes) -> Document:
-    """The document of a file's content. Raises Unreadable."""
+    """The document of a file's content. Raises UnreadableError."""
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise Unreadable(f"{file.path} is not read", why="it is no UTF-8", hint=f"byte {error.start}") from None
+        raise UnreadableError(f"{file.path} is not read", why="it is no UTF-8", hint=f"byte {error.start}") from None
     try:
         empty = not text.strip("\ufeff \t\r\n")  # as hosts make it
         root = Node(0, 0, members={}) if empty else _PARSERS[file.path.suffix](text)
         return Document(file, data, text, root)
-    except Unreadable as error:
-        raise Unreadable(f"{file.path}:{error.what}", why=error.why, hint=error.hint) from None
+    except UnreadableError as error:
+        raise UnreadableError(f"{file.path}:{error.what}", why=error.why, hint=error.hint) from None
 
 
 def entries(document: Document) -> Iterator[Entry]:
-    """All servers of a document. Raises Unreadable for one that is no table."""
+    """All servers of a document. Raises UnreadableError for one that is no table."""
     for keys in document.file.host.keys:
         for pointer in matching(document.root, (*keys, "*")):
             yield _entry(document, pointer)
@@ -170,7 +170,7 @@ def _entry(document: Document, pointer: tuple[str, ...]) -> Entry:
     file, node = document.file, document.root.at(pointer)
     line = line_of(document.text, _position(document, pointer))
     if node is None or node.members is None:
-        raise Unreadable(f"{file.path}:{line}: {pointer[-1]!r} is no server", why="a table of values is expected")
+        raise UnreadableError(f"{file.path}:{line}: {pointer[-1]!r} is no server", why="a table of values is expected")
     command, args, env = file.host.words
     nested = node.at((command,))
     program = (*pointer, command) if nested is not None and nested.members is not None else pointer

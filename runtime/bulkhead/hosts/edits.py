@@ -9,8 +9,9 @@ import copy
 import json
 from typing import TYPE_CHECKING, Any
 
+from bulkhead.errors import UnreadableError
 from bulkhead.hosts.base import Entry, parsed
-from bulkhead.hosts.node import Member, Splice, Unreadable, spliced
+from bulkhead.hosts.node import Member, Splice, spliced
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,7 +22,7 @@ Command = tuple[str, tuple[str, ...]]
 
 
 def with_commands(document: Document, commands: Sequence[tuple[Entry, Command]]) -> bytes:
-    """The file with other commands, and without the variables, of these entries. Raises Unreadable."""
+    """The file with other commands, and without the variables, of these entries. Raises UnreadableError."""
     wanted, splices = document.root.plain(), list[Splice]()
     for entry, (program, args) in commands:
         words = _words(document, entry)
@@ -35,7 +36,7 @@ def with_commands(document: Document, commands: Sequence[tuple[Entry, Command]])
 
 
 def with_originals(current: Document, original: Document, pointers: Sequence[tuple[str, ...]]) -> bytes:
-    """The file with the values of another at these places, as they were written there. Raises Unreadable."""
+    """The file with the values of another at these places, as they were written there. Raises UnreadableError."""
     wanted, splices = current.root.plain(), list[Splice]()
     for pointer in pointers:
         node, before = current.root.at(pointer), original.root.at(pointer)
@@ -78,5 +79,6 @@ def _at(tables: Any, pointer: Sequence[str]) -> Any:
     return tables
 
 
-def _stuck(document: Document, why: str) -> Unreadable:
-    return Unreadable(f"{document.file.path} cannot be changed", why=why, hint="nothing in it was; edit it by hand")
+def _stuck(document: Document, why: str) -> UnreadableError:
+    hint = "nothing in it was; edit it by hand"
+    return UnreadableError(f"{document.file.path} cannot be changed", why=why, hint=hint)

@@ -73,7 +73,10 @@ def wrapped(state: Path) -> list[ConfigFile]:
 
 
 def restore(file: ConfigFile, *, state: Path) -> Restored:
-    """Puts a file back, the newest change first. Raises Unreadable, IntegrityError or DeniedError: then it stays."""
+    """Puts a file back, the newest change first. It stays where this raises.
+
+    Raises UnreadableError, IntegrityError or DeniedError.
+    """
     steps, results = _steps(file.path, state), list[Restored]()
     while steps:
         with _told():

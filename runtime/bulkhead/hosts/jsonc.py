@@ -16,7 +16,7 @@ _OTHER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?(?![\w
 
 
 def parse(text: str) -> Node:
-    """The one value of the text. Raises Unreadable."""
+    """The one value of the text. Raises UnreadableError."""
     start = _blank(text, 1 if text.startswith("\ufeff") else 0)
     node = _value(text, start, 0)
     end = _blank(text, node.end)

@@ -2,7 +2,7 @@
 
 Rules: positions are of characters, and text[start:end] is the value as it was written. Whatever is not changed by
 splices stays as it is, byte for byte. What would mean two things (a key that stands twice, a value that stands for
-another) is refused by the parsers, with Unreadable.
+another) is refused by the parsers, with UnreadableError.
 """
 
 from __future__ import annotations
@@ -10,16 +10,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from bulkhead.errors import UsageError
+from bulkhead.errors import UnreadableError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 DEEPEST = 200
-
-
-class Unreadable(UsageError):
-    """A host's configuration that is not understood, so nothing of it is used and nothing in it is touched."""
 
 
 @dataclass(slots=True)
@@ -91,6 +87,7 @@ def line_of(text: str, position: int) -> int:
     return text.count("\n", 0, position) + 1
 
 
-def unreadable(text: str, position: int, why: str) -> Unreadable:
+def unreadable(text: str, position: int, why: str) -> UnreadableError:
     """The error of a parser; what names the line, and whoever knows the file puts it in front."""
-    return Unreadable(f"{line_of(text, position)}: this cannot be read", why=why, hint="mend it in an editor first")
+    what = f"{line_of(text, position)}: this cannot be read"
+    return UnreadableError(what, why=why, hint="mend it in an editor first")

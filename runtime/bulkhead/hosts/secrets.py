@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from bulkhead.config import secretlike
-from bulkhead.errors import ProfileError
+from bulkhead.errors import ProfileError, UnreadableError
 from bulkhead.hosts.base import REMOTE, entries, find, line_of_key, program_of, read
-from bulkhead.hosts.node import Unreadable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -51,7 +50,7 @@ def require_none_in_plain(environ: Mapping[str, str], home: Path, project: Path)
     """
     suspects = dict(secretlike.in_env(environ))
     for file in find(home, project) if suspects else ():
-        with suppress(Unreadable):
+        with suppress(UnreadableError):
             document = read(file)
             for entry in entries(document):
                 ours = program_of(entry.command) == "bulkhead"
@@ -94,7 +93,7 @@ def _findings(file: ConfigFile) -> Iterator[Finding]:
             for variable, what in secrets_in(entry):
                 line = _line(document, entry, variable)
                 yield Finding(entry.host, entry.path, line, entry.name, variable, what, _hint(entry, variable))
-    except Unreadable as error:
+    except UnreadableError as error:
         yield Finding(
             file.host.name, file.path, _line_in(error, file.path), "", "", f"not read: {error.why}", error.hint
         )
@@ -120,6 +119,6 @@ def _hint(entry: Entry, variable: str) -> str:
     return f"move it: {moved}; and end the old value where it was issued"
 
 
-def _line_in(error: Unreadable, path: Path) -> int:
+def _line_in(error: UnreadableError, path: Path) -> int:
     number = error.what.removeprefix(f"{path}:").partition(":")[0]
     return int(number) if number.isdigit() else 1

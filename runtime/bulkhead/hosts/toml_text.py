@@ -26,7 +26,7 @@ _SCALAR = re.compile(
 
 
 def parse(text: str) -> Node:
-    """The whole text as a table. Raises Unreadable."""
+    """The whole text as a table. Raises UnreadableError."""
     bare = text.removeprefix("\ufeff")
     try:
         data = tomllib.loads(bare)

@@ -5,15 +5,18 @@ Refused is what would make one place mean two values: anchors with aliases, merg
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bulkhead.hosts.node import DEEPEST, Member, Node, unreadable
+
+if TYPE_CHECKING:
+    from bulkhead.errors import UnreadableError
 
 _PLAIN = ("tag:yaml.org,2002:map", "tag:yaml.org,2002:seq")
 
 
 def parse(text: str) -> Node:
-    """The one document of the text. Raises Unreadable."""
+    """The one document of the text. Raises UnreadableError."""
     import yaml  # noqa: PLC0415 - for the one host that writes YAML
 
     try:
@@ -63,5 +66,5 @@ class _Reader:
         node.style = "block" if block else "flow"
         return node
 
-    def _refused(self, found: Any, why: str) -> Exception:
+    def _refused(self, found: Any, why: str) -> UnreadableError:
         return unreadable(self._text, found.start_mark.index, why)

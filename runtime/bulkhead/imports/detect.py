@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from bulkhead.errors import UsageError
+from bulkhead.errors import UnreadableError, UsageError
 from bulkhead.hosts import jsonc, yaml_text
-from bulkhead.hosts.node import Unreadable
 from bulkhead.imports import bundle, docker_catalog, mcpb, server_json, toolhive
 from bulkhead.imports.document import Table
 
@@ -94,7 +93,7 @@ def _parsed(source: str, text: str) -> Node:
     parse = jsonc.parse if text.lstrip().startswith(("{", "[")) else yaml_text.parse
     try:
         return parse(text)
-    except Unreadable as error:
+    except UnreadableError as error:
         raise UsageError(f"{source}:{error.what}", why=error.why, hint=error.hint) from None
 
 

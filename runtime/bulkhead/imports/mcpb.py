@@ -9,9 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from bulkhead.errors import UsageError
+from bulkhead.errors import UnreadableError, UsageError
 from bulkhead.hosts import jsonc
-from bulkhead.hosts.node import Unreadable
 from bulkhead.imports.base import Draft, profile_name
 from bulkhead.imports.bundle import Bundle
 from bulkhead.imports.document import Item, Table
@@ -70,12 +69,12 @@ def _manifest(source: str, bundle: Bundle) -> Table:
     where = f"{source}:{_MANIFEST}"
     try:
         if len(raw) > _LARGEST:
-            raise Unreadable("1: this cannot be read", why=f"it is larger than {_LARGEST >> 20} MiB")
+            raise UnreadableError("1: this cannot be read", why=f"it is larger than {_LARGEST >> 20} MiB")
         text = raw.decode("utf-8")
         return Table(where, text, jsonc.parse(text))
     except UnicodeDecodeError:
         raise UsageError(f"{where} cannot be read", why="it is no UTF-8") from None
-    except Unreadable as error:
+    except UnreadableError as error:
         raise UsageError(f"{where}:{error.what}", why=error.why) from None
 
 

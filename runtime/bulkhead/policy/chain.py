@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from bulkhead.policy.verdict import Context, Guard, Verdict
+    from bulkhead.spec import ServerSpec
     from bulkhead.wire.messages import Message
 
 REQUEST: tuple[Guard, ...] = (
@@ -47,6 +48,21 @@ RESULT: tuple[Guard, ...] = (
     screening.result,
     marking.marked,
 )
+
+
+def for_profile(spec: ServerSpec) -> tuple[tuple[Guard, ...], tuple[Guard, ...]]:
+    """Those of REQUEST and of RESULT that can have anything to say under a profile: the others would cost each call."""
+    idle: dict[Guard, bool] = {
+        arguments.fitting: not spec.guards.arguments,
+        rules.judged: not spec.guards.rules,
+        approval.asked: not spec.tools.approve,
+        screening.request: not spec.screen.endpoint,
+        screening.result: not spec.screen.endpoint,
+        invisible.results: spec.guards.invisible == "pass",
+        marking.marked: not spec.guards.marking,
+    }
+    request, result = (tuple(guard for guard in guards if not idle.get(guard)) for guards in (REQUEST, RESULT))
+    return request, result
 
 
 def judge(guards: Sequence[Guard], message: Message, context: Context) -> Verdict:
