@@ -82,7 +82,7 @@ def test_a_daemon_that_ends_tells_its_last_words(tmp_path: Path, monkeypatch: py
     assert caught.value.why == "no iptables here"
 
 
-@pytest.mark.parametrize("pid", [str(os.getpid()), "4194305", ""])
+@pytest.mark.parametrize("pid", [str(os.getpid()), "4194305", ""], ids=["alive", "dead", "empty"])
 def test_a_stale_pid_file_goes(pid: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(setup, "PID_FILE", tmp_path / "docker.pid")
     (tmp_path / "docker.pid").write_text(pid)
