@@ -166,7 +166,7 @@ class Judgement:
         try:
             if verdict is None:
                 await self._list_for(request)
-                verdict = self.at_once(request, entry) or _unsettled(request)
+                verdict = self.at_once(request, entry) or Deny(unsettled(request))
             while isinstance(verdict, Hold):
                 verdict = await self._after(verdict, request, entry)
             if isinstance(verdict, Deny):
@@ -183,6 +183,10 @@ class Judgement:
         if isinstance(verdict, Rewrite):
             request = request._replace(raw=verdict.message.raw)
         return self._person.without_answer(request) if self._person is not None else request
+
+    def outdated(self, request: Request) -> bool:
+        """Whether the list by which a request was judged is no more the one that counts."""
+        return self._books is not None and self._books.pins.needs_listing(request.method) is not None
 
     def arm(self, entry: Pending) -> None:
         """The values of this session's secrets that are known now: they are looked for in what passes."""
@@ -474,9 +478,10 @@ def _note(entry: Pending, verdict: Verdict | None) -> None:
                 entry.trace.event("bulkhead.finding", note=telemetry.clean(note))
 
 
-def _unsettled(request: Request) -> Deny:
+def unsettled(request: Request) -> IntegrityError:
+    """The list that a request is to be judged by is another again as soon as it was read."""
     what = f"{request.method} cannot be judged: the server's list changes while it is read"
-    return Deny(IntegrityError(what, hint="call again; a server that always does this is broken, or hides what it has"))
+    return IntegrityError(what, hint="call again; a server that always does this is broken, or hides what it has")
 
 
 def _asking_params(request: Request) -> dict[str, Any]:

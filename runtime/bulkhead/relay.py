@@ -21,8 +21,8 @@ import anyio
 from bulkhead import telemetry
 from bulkhead.connections import Connections
 from bulkhead.errors import BulkheadError, DeniedError, LimitError, ProtocolError
-from bulkhead.judgement import Judgement, error_type
-from bulkhead.keeper import GONE, GRACE, HANDSHAKE, LEAVE, Keeper
+from bulkhead.judgement import Judgement, error_type, unsettled
+from bulkhead.keeper import GONE, GRACE, HANDSHAKE, LEAVE, MAX_RESTARTS, Keeper
 from bulkhead.pending import Pending, postpone
 from bulkhead.person import AskedBack, Person
 from bulkhead.policy.declared import LISTS
@@ -225,10 +225,19 @@ class Relay:
                     await lease.open(entry.trace)
             if entry.leases:
                 self._judgement.arm(entry)
-            if self._session.host.pending.get(request.id) is entry:
-                await self._forward(request, entry, await self._keeper.revived(request))
-            else:  # cancelled meanwhile
+            if self._session.host.pending.get(request.id) is not entry:  # cancelled meanwhile
                 entry.left()
+                return
+            sandbox = await self._keeper.revived(request)
+            for _ in range(MAX_RESTARTS):
+                if not self._judgement.outdated(request):
+                    break
+                # Another sandbox than the one by whose list it was judged.
+                request = await self._judgement.request(request, entry, None)
+                sandbox = await self._keeper.revived(request)
+            else:
+                raise unsettled(request)
+            await self._forward(request, entry, sandbox)
         except AskedBack as back:
             await self._give(request, entry, back.result)
         except BulkheadError as error:
