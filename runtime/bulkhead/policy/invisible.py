@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from bulkhead.errors import DeniedError
 from bulkhead.policy.verdict import ALLOW, Deny, Rewrite
-from bulkhead.policy.visible import has_invisible, hidden, plain, shown
 from bulkhead.wire.messages import Answer, with_result
 
 if TYPE_CHECKING:
@@ -66,6 +65,8 @@ def _shown(value: Any, at: str, places: list[str]) -> Any:
 
 
 def _text(text: str, at: str, places: list[str]) -> str:
+    from bulkhead.policy.visible import has_invisible, hidden, plain, shown  # noqa: PLC0415 - most answers are ASCII
+
     if plain(text) or not has_invisible(text):
         return text
     count = sum(run.end() - run.start() for run in hidden(text))

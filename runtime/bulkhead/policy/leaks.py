@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from bulkhead.errors import DeniedError
 from bulkhead.policy import texts
-from bulkhead.policy.search import Finding, Search, TooMuch
 from bulkhead.policy.verdict import ALLOW, Deny, Rewrite
 from bulkhead.wire.messages import Answer, Request, with_result
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from bulkhead.policy import search
     from bulkhead.policy.texts import Path
     from bulkhead.policy.verdict import Context, Verdict
     from bulkhead.wire.messages import Message
@@ -43,6 +43,8 @@ class Needles:
     """
 
     def __init__(self, values: Mapping[str, bytes]) -> None:
+        from bulkhead.policy.search import Search  # noqa: PLC0415 - not before there is something to search
+
         self.search = Search(values)
 
     def __repr__(self) -> str:
@@ -89,6 +91,8 @@ def _told(notes: list[str]) -> list[str]:
 
 def _cleaned(body: Any, context: Context, *, unknown: bool) -> tuple[Any, list[str]] | None:
     """The body without its secrets, and what they were; None where there are none. No body: it was too much."""
+    from bulkhead.policy.search import TooMuch  # noqa: PLC0415 - see Needles
+
     search = (context.needles or _none()).search
     lists = texts.gathered(body)
     data = {text: content for text in lists[texts.BINARY] if (content := _decoded(text))}
@@ -112,10 +116,12 @@ def _decoded(text: str) -> bytes:
         return b""
 
 
-def _parts(plain: list[str], found: list[Finding]) -> dict[int, list[Finding]]:
+def _parts(plain: list[str], found: list[search.Finding]) -> dict[int, list[search.Finding]]:
     """By the number of a text: what of it is a secret. What goes over several texts is in each, told in the first."""
+    from bulkhead.policy.search import Finding  # noqa: PLC0415 - see Needles
+
     begins = texts.starts(plain)
-    parts: dict[int, list[Finding]] = {}
+    parts: dict[int, list[search.Finding]] = {}
     for start, end, what in found:
         first, last = bisect_right(begins, start) - 1, bisect_right(begins, end - 1) - 1
         for index in range(first, last + 1):
@@ -125,7 +131,7 @@ def _parts(plain: list[str], found: list[Finding]) -> dict[int, list[Finding]]:
 
 
 def _replaced(
-    body: Any, numbers: list[int], parts: dict[int, list[Finding]], inside: dict[str, tuple[bytes, list[str]]]
+    body: Any, numbers: list[int], parts: dict[int, list[search.Finding]], inside: dict[str, tuple[bytes, list[str]]]
 ) -> tuple[Any, list[str]]:
     """numbers: of the first text of each kind."""
     following, notes = list(map(count, numbers)), list[str]()
@@ -147,7 +153,7 @@ def _replaced(
     return texts.walk(body, visit), notes
 
 
-def _cut(text: bytes, found: list[Finding]) -> tuple[bytes, list[str]]:
+def _cut(text: bytes, found: list[search.Finding]) -> tuple[bytes, list[str]]:
     """The text with what tells of each secret in its place, and what they were. what "": it was told before."""
     pieces, done = list[bytes](), 0
     for start, end, what in found:

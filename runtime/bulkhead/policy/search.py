@@ -56,23 +56,21 @@ class Search:
     """For the secrets of one session. values: by name. Nothing of it shows them."""
 
     def __init__(self, values: Mapping[str, bytes]) -> None:
-        self._known = [hint for name, value in values.items() for hint in _forms(name, value)]
-        self._automata: dict[bool, tuple[BytesAhoCorasick, Hints] | None] = {}
+        self._known = _built([hint for name, value in values.items() for hint in _forms(name, value)])
 
     def find(self, text: bytes, *, unknown: bool) -> list[Finding]:
         """Where secrets stand in a text in UTF-8, in its order. unknown: also what has a credential's shape."""
-        if unknown not in self._automata:
-            self._automata[unknown] = _built(self._known + (_shapes() if unknown else []))
-        automaton = self._automata[unknown]
-        if automaton is None:
+        automata = [automaton for automaton in (self._known, _for_shapes() if unknown else None) if automaton]
+        if not automata:
             return []
         squeezed = Squeezed(text)
         seen: set[Finding] = set()
-        for at, check in _hits(squeezed.text, *automaton):
-            if found := check(squeezed, at):
-                seen.add(found)
-            if len(seen) > MOST_FOUND:
-                raise TooMuch
+        for automaton in automata:
+            for at, check in _hits(squeezed.text, *automaton):
+                if found := check(squeezed, at):
+                    seen.add(found)
+                if len(seen) > MOST_FOUND:
+                    raise TooMuch
         return _merged(sorted(seen))
 
 
@@ -82,6 +80,12 @@ def _built(hints: Hints) -> tuple[BytesAhoCorasick, Hints] | None:
     from ahocorasick_rs import BytesAhoCorasick, Implementation  # noqa: PLC0415 - for sessions with results only
 
     return BytesAhoCorasick([hint for hint, _, _ in hints], implementation=Implementation.DFA), hints
+
+
+@cache
+def _for_shapes() -> tuple[BytesAhoCorasick, Hints] | None:
+    """Built once: it takes as long as a hundred calls. That of the known values is small, and anew for each lease."""
+    return _built(_shapes())
 
 
 def _hits(text: bytes, automaton: BytesAhoCorasick, hints: Hints) -> Iterator[tuple[int, Check]]:
