@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,6 +16,8 @@ if TYPE_CHECKING:
 
 def books_of(runner: Runner, first: Early, target: Target, launch: Launch, state: Path) -> Books:
     """Of one session. Raises IntegrityError (reason ``audit``) where there can be no record: nothing starts then."""
+    import getpass
+
     from bulkhead.audit.log import AuditLog
     from bulkhead.baselines import Baseline
     from bulkhead.config import profile_digest

@@ -127,11 +127,13 @@ def early(runner: Runner, known: Known) -> Iterator[Early]:
 
 def allow(spec: ServerSpec) -> None:
     """What has to be true, and to be remembered, before any sandbox of spec starts. Raises BulkheadError."""
-    from bulkhead import killed
     from bulkhead.config import writable
     from bulkhead.config.settings import state_dir
     from bulkhead.engines.registry import refuse_missing
 
-    killed.require_alive(state_dir(), spec.name)
+    if (state_dir() / "killed").is_dir():  # hardly ever, and a container waits for what is imported here
+        from bulkhead import killed
+
+        killed.require_alive(state_dir(), spec.name)
     refuse_missing(spec.sandbox.engine)
     writable.remember(spec)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 from bulkhead.cli.books import books_of
 from bulkhead.errors import BulkheadError, EngineError
-from bulkhead.sessions import path_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterator
@@ -65,6 +64,7 @@ async def serve(
     """
     from bulkhead.config import state_dir
     from bulkhead.relay import refuse
+    from bulkhead.sessions import path_of
 
     try:
         if first.error is not None:
@@ -105,6 +105,7 @@ async def _session(
     from bulkhead import killed
     from bulkhead.relay import Relay
     from bulkhead.serverlog import ServerLog
+    from bulkhead.sessions import path_of
 
     state, name = books.state, launch.spec.name
 
