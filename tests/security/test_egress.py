@@ -606,8 +606,8 @@ def test_a_flood_of_queries(here: Room) -> None:
     while not here.guest.ask(outward.asked_over_tcp, query(*labels_of(RAW))):
         assert time.monotonic() < deadline
     assert len(here.told) <= 4096
-    # A question over TCP that a busy machine takes too long to send is one that was never asked.
-    assert {connection.reason for connection in here.told} - {"silent"} == {"name", "rate"}
+    # Of questions, which have no port: a connection of another test may be told only now, as silent.
+    assert {told.reason for told in here.told if not told.port} == {"name", "rate"}
     assert here.resolver.asked == []
 
 
